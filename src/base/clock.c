@@ -1,0 +1,55 @@
+#include "base/clock.h"
+
+#include "base/clean.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *clock_words(char *buf, size_t size, nsec_t ns)
+{
+    double s = (double)ns / 1e9;
+    long long whole = (long long)ns / NSEC_S;
+    if (ns < 0)
+        snprintf(buf, size, "0 s");
+    else if (s < 0.0000995)
+        snprintf(buf, size, "%.1f us", s * 1e6);
+    else if (s < 0.9995)
+        snprintf(buf, size, "%.1f ms", s * 1e3);
+    else if (s < 59.95)
+        snprintf(buf, size, "%.1f s", s);
+    else if (whole < 3600)
+        snprintf(buf, size, "%lld m %lld s", whole / 60, whole % 60);
+    else if (whole < 2 * 86400)
+        snprintf(buf, size, "%lld h %lld m", whole / 3600, whole % 3600 / 60);
+    else
+        snprintf(buf, size, "%lld d %lld h", whole / 86400, whole % 86400 / 3600);
+    return buf;
+}
+
+int clock_parse(const char *text, nsec_t *ret)
+{
+    static const struct {
+        const char *suffix;
+        nsec_t ns;
+    } unit[] = {{"ms", NSEC_MS}, {"s", NSEC_S}, {"m", NSEC_MIN}, {"h", NSEC_HOUR},
+                {"d", 24 * NSEC_HOUR}};
+    char *end;
+    errno = 0;
+    double v = strtod(text, &end);
+    if (end == text || errno || v < 0 || !isfinite(v))
+        return -1;
+    while (*end == ' ')
+        end++;
+    for (size_t i = 0; i < ARRAY_LEN(unit); i++)
+        if (strcmp(end, unit[i].suffix) == 0) {
+            double ns = v * (double)unit[i].ns;
+            if (ns > 9e18)
+                return -1;
+            *ret = (nsec_t)ns;
+            return 0;
+        }
+    return -1;
+}

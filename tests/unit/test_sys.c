@@ -1,0 +1,161 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "sys/clock.h"
+#include "sys/file.h"
+#include "sys/lock.h"
+#include "sys/proc.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int make_dir(void **state)
+{
+    char tmpl[] = "/tmp/changeover-test-XXXXXX";
+    *state = strdup(mkdtemp(tmpl));
+    return chdir(*state);
+}
+
+static int remove_dir(void **state)
+{
+    char cmd[128];
+    snprintf(cmd, sizeof(cmd), "rm -rf '%s'", (char *)*state);
+    free(*state);
+    return chdir("/") || system(cmd);
+}
+
+static void files_are_replaced_whole(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    assert_int_equal(sys_dir_make("a/b/c", 0700, &err), 0);
+    assert_int_equal(sys_file_write_atomic("a/b/c/f", "one", 3, 0640, &err), 0);
+    assert_int_equal(sys_file_write_atomic("a/b/c/f", "two2", 4, 0640, &err), 0);
+    cleanup_str struct str s = {0};
+    assert_int_equal(sys_file_read("a/b/c/f", 100, &s, &err), 0);
+    assert_string_equal(str_cstr(&s), "two2");
+    struct stat st;
+    assert_int_equal(stat("a/b/c/f", &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    assert_int_equal(sys_file_read("a/b/c/f", 3, &s, &err), -1);
+    assert_int_equal(sys_file_read("nope", 3, &s, &err), -1);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+}
+
+static int run(struct proc_result *r, struct err *err, nsec_t timeout, const char *script)
+{
+    const char *const argv[] = {"sh", "-c", script, NULL};
+    return sys_proc_run(&(struct proc_spec){.argv = argv, .timeout = timeout}, r, err);
+}
+
+static void programs_run_with_a_deadline(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct proc_result r = {0};
+    assert_int_equal(run(&r, &err, 0, "echo out; echo err >&2; exit 7"), 0);
+    assert_int_equal(r.status, 7);
+    assert_string_equal(str_cstr(&r.out), "out\n");
+    assert_string_equal(str_cstr(&r.err), "err\n");
+    proc_result_done(&r);
+    nsec_t t0 = sys_clock_mono();
+    r = (struct proc_result){0};
+    assert_int_equal(run(&r, &err, 100 * NSEC_MS, "sleep 30"), 0);
+    assert_true(r.timed_out);
+    assert_true(sys_clock_mono() - t0 < 10 * NSEC_S);
+    proc_result_done(&r);
+    const char *const nope[] = {"/does/not/exist", NULL};
+    r = (struct proc_result){0};
+    assert_int_equal(sys_proc_run(&(struct proc_spec){.argv = nope}, &r, &err), -1);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    proc_result_done(&r);
+}
+
+static void a_background_child_does_not_hold_us(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    cleanup_proc_result struct proc_result r = {0};
+    nsec_t t0 = sys_clock_mono();
+    assert_int_equal(run(&r, &err, 20 * NSEC_S, "sleep 3 & echo done"), 0);
+    assert_int_equal(r.status, 0);
+    assert_true(sys_clock_mono() - t0 < 2 * NSEC_S);
+}
+
+static int refuse(void *ctx, struct proc_id id, struct err *err)
+{
+    *(struct proc_id *)ctx = id;
+    return err_set(err, ERR_FAILED, "not noted");
+}
+
+static void a_program_that_was_not_noted_never_runs(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct proc_id id = {0};
+    cleanup_proc_result struct proc_result r = {0};
+    const char *const argv[] = {"touch", "ran", NULL};
+    assert_int_equal(
+        sys_proc_run(&(struct proc_spec){.argv = argv, .started = refuse, .ctx = &id}, &r, &err), -1);
+    assert_true(id.pid > 0);
+    assert_false(sys_proc_alive(id));
+    assert_false(sys_path_exists("ran"));
+}
+
+static void detached_programs_are_known_and_ended(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct proc_id id;
+    const char *const argv[] = {"sleep", "60", NULL};
+    assert_int_equal(sys_proc_spawn_detached(argv, "log", &id, &err), 0);
+    assert_true(sys_proc_alive(id));
+    assert_int_not_equal(getsid(id.pid), getsid(0));
+    struct proc_id other = id;
+    other.start_ticks++;
+    assert_int_equal(sys_proc_signal(other, SIGKILL), 0);
+    assert_true(sys_proc_alive(id));
+    assert_int_equal(sys_proc_signal(id, SIGKILL), 0);
+    assert_true(sys_proc_wait_gone(id, sys_clock_mono() + 5 * NSEC_S));
+    const char *const nope[] = {"/does/not/exist", NULL};
+    assert_int_equal(sys_proc_spawn_detached(nope, NULL, &id, &err), -1);
+}
+
+static void locks_exclude_and_name_the_holder(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    int a = -1, b = -1;
+    assert_int_equal(sys_lock_take("lock", "upgrade 7 (pid 1)", 0, &a, &err), 0);
+    assert_int_equal(sys_lock_take("lock", "me", 0, &b, &err), -1);
+    assert_int_equal(err.code, ERR_LOCKED);
+    assert_non_null(strstr(err.msg, "upgrade 7 (pid 1)"));
+    char label[64];
+    assert_true(sys_lock_held("lock", label, sizeof(label)));
+    assert_string_equal(label, "upgrade 7 (pid 1)");
+    close(a);
+    assert_false(sys_lock_held("lock", NULL, 0));
+    assert_int_equal(sys_lock_take("lock", "me", 0, &b, &err), 0);
+    close(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(programs_run_with_a_deadline),
+        cmocka_unit_test(a_background_child_does_not_hold_us),
+        cmocka_unit_test(a_program_that_was_not_noted_never_runs),
+        cmocka_unit_test(detached_programs_are_known_and_ended),
+        cmocka_unit_test(locks_exclude_and_name_the_holder),
+    };
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
