@@ -1,0 +1,79 @@
+/* Storage drivers: how one colour's volume becomes the other's.
+ *
+ * A volume belongs to a colour of a service if the sentinel at its top says so (clone/sentinel.h).
+ * Destroying needs both: the stored spec names the path as the standby's, and the sentinel carries our mark.
+ *
+ * All operations may be called again after a crash at any point. `v` is the volume's name; its
+ * paths are ctx->side[GREEN or BLUE]'s. */
+#pragma once
+
+#include "driver/context.h"
+
+enum storage_cap {
+    STORAGE_INSTANT = 1,     /* the clone is a point in time by itself: no freeze needed */
+    STORAGE_SHARES = 2,      /* blocks are shared until they diverge */
+    STORAGE_NO_DATA = 4,     /* the standby begins empty */
+};
+
+enum storage_owner { OWNER_NONE, OWNER_OURS, OWNER_FOREIGN };
+
+struct storage_facts {
+    bool exists;
+    bool empty;
+    enum storage_owner owner;     /* by sentinel: of this service, this colour, this volume */
+    char owner_text[256];         /* what the sentinel says, or what is there instead */
+    char upgrade_id[32];          /* the sentinel's: which upgrade made it ("" = adopted) */
+    bool complete;                /* false: a clone was interrupted */
+    uint64_t bytes, files;        /* size of the data; 0 unless asked for */
+    uint64_t free_bytes;          /* where the colour's volume lives */
+    uint64_t needed_bytes;        /* what a clone to this colour would take now */
+    nsec_t estimate_ns;           /* how long the clone would take, measured; 0: instant or unknown */
+    char fs_name[32];             /* "ext4", "xfs", "tmpfs" */
+    bool supported;               /* this driver can clone from the other colour to here */
+    char why_not[256];
+};
+
+/* What is there now at `colour`'s path. measure: also walks the source for bytes, files, needed_bytes and
+ * estimate_ns (may take seconds; measuring the rate may write into a scratch directory of ours beside the destination,
+ * removed before it returns). Read-only otherwise. */
+typedef int storage_inspect_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
+                               const struct spec_volume *dst, enum colour dst_colour, bool measure,
+                               struct storage_facts *ret, struct err *err);
+
+/* Clones src's data to dst.
+ * Pre:   dst is absent, empty, or carries our mark for this service, dst colour and this upgrade id.
+ *        The caller has frozen the source if the volume asks for it.
+ * Post:  dst holds src's data (but for `exclude`, sockets and the sentinel) and a sentinel
+ *        {service, dst colour, volume, upgrade id, "ready"}; synced to disk. On -1 dst is absent, or
+ *        marked as incomplete ours.
+ * Again: a leftover of this upgrade is removed and made anew (a second point in time never mixes with the
+ *        first); a complete one is kept as it is.
+ * Blocks: as long as it takes, with progress events; polls ctx->poll. */
+typedef int storage_clone_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
+                             const struct spec_volume *dst, enum colour dst_colour,
+                             struct err *err);
+
+/* Removes dst's data. Pre: it carries our mark (service, colour, volume); else ERR_FOREIGN and nothing
+ * is touched. Absent: done. Post: the path is absent, or an empty directory if it is a mount point. */
+typedef int storage_destroy_fn(const struct driver_ctx *ctx, const struct spec_volume *dst,
+                               enum colour dst_colour, struct err *err);
+
+/* Marks the live colour's own data as ours (adopt) or takes the mark off (forget). */
+typedef int storage_mark_fn(const struct driver_ctx *ctx, const struct spec_volume *v,
+                            enum colour colour, bool on, struct err *err);
+
+struct storage_ops {
+    const char *name;
+    unsigned caps;
+    storage_inspect_fn *inspect;
+    storage_clone_fn *clone;
+    storage_destroy_fn *destroy;
+    storage_mark_fn *mark;
+};
+
+extern const struct storage_ops storage_reflink, storage_copy, storage_empty;
+
+/* By the name in the spec; "auto": reflink where src's and dst's file system can, else copy. NULL with
+ * err: unknown (the message lists the names). */
+const struct storage_ops *storage_find(const struct spec_volume *src, const struct spec_volume *dst,
+                                       struct err *err);

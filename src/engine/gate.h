@@ -1,0 +1,33 @@
+/* Gates: what must hold before the next step.
+ *
+ * Every gate of the set is asked each interval; all must pass `passes` times in a row before the deadline. */
+#pragma once
+
+#include "driver/context.h"
+#include "driver/runtime/ops.h"
+
+struct gate_request {
+    enum colour colour;         /* the one that must pass */
+    enum colour reference;      /* the one it is compared with (lag); NONE: none runs */
+    const char *target_version; /* version gate; NULL: any */
+    int passes;                 /* 0: the spec's */
+    nsec_t deadline;            /* duration; 0: the spec's */
+    const char *what;           /* for the progress line: "standby blue catches up" */
+};
+
+/* 0: passed. ERR_GATE: not in time; the message names the gate, what it said last and, for a lag, the rate at which it
+ * closed ("does not converge" if it does not). ERR_FAILED: the instance is gone (its last log lines in the
+ * message). ERR_INTERRUPTED. Progress: the worst gate, lag, rate, time left. Changes nothing. */
+must_check int gate_wait(const struct driver_ctx *ctx, const struct gate_request *rq, struct err *err);
+
+struct gate_result {
+    const char *gate;
+    bool pass;
+    char said[256];    /* what it found */
+    bool has_number;
+    double number;     /* lag */
+};
+
+/* One look at all gates (status uses it): fills at most max results. */
+must_check int gate_look(const struct driver_ctx *ctx, const struct gate_request *rq,
+                         struct gate_result *ret, size_t max, size_t *ret_n, struct err *err);

@@ -1,0 +1,242 @@
+/* changeover.yml as one colour sees it.
+ *
+ * A spec text is bound to a colour and a version: every `${...}` in it is expanded then, so that whoever
+ * holds a struct spec reads plain values. Code that needs both colours takes two of them
+ * (struct spec_pair). The text itself (unexpanded) is what the journal stores with a generation.
+ *
+ * Everything points into the spec's arena; it is immutable after spec_load and freed as a whole.
+ * Keys, types and defaults: docs/spec.md, and the one table in spec/schema.c that loader and document share. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdint.h>
+
+enum colour { COLOUR_NONE = -1, GREEN = 0, BLUE = 1 };
+#define COLOURS 2
+const char *colour_name(enum colour c);        /* "green", "blue", "none" */
+enum colour colour_other(enum colour c);       /* NONE stays NONE */
+enum colour colour_parse(const char *text);    /* NONE if it is neither */
+
+enum spec_writes { WRITES_REPLAYED, WRITES_BOTH, WRITES_CLIENT };
+enum spec_consistency { CONSISTENCY_FREEZE, CONSISTENCY_NONE };
+enum spec_restart { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
+enum spec_when_unhealthy { UNHEALTHY_SERVE, UNHEALTHY_FAIL };
+enum spec_websockets { WS_NONE, WS_OWN_PORT, WS_SAME_PORT };
+enum spec_downgrade { DOWNGRADE_NONE, DOWNGRADE_PATCH, DOWNGRADE_MINOR, DOWNGRADE_ANY };
+enum spec_space_after_flip { SPACE_WARN, SPACE_GIVE_UP_ROLLBACK };
+
+enum spec_gate_kind {
+    GATE_HTTP,      /* GET path: status and exact body */
+    GATE_JSONRPC,   /* a method's field compared with a value */
+    GATE_VERSION,   /* what the running instance says its version is */
+    GATE_LAG,       /* slots behind live and every reference, and closing */
+    GATE_MOVING,    /* a number that must grow between two looks */
+    GATE_WEBSOCKET, /* an upgrade answered with 101 */
+    GATE_PORTS,     /* the sockets that the instance has really bound */
+    GATE_COMMAND,   /* exit status (and output) of a program */
+    GATE_TCP,       /* a connection is accepted */
+    GATE_KIND_MAX
+};
+enum spec_compare { CMP_EQ, CMP_NE, CMP_LT, CMP_LE, CMP_GT, CMP_GE, CMP_MATCHES };
+
+struct spec_port {
+    const char *name;
+    uint16_t first, last; /* equal for a single port */
+    int line;
+};
+
+struct spec_var {
+    const char *name, *value;
+    int line;
+};
+
+struct spec_command {
+    struct strv argv;   /* n == 0: not given */
+    nsec_t timeout;
+    int status;         /* the exit status it must have */
+    const char *output; /* extended regular expression that its output must match, or NULL */
+    int line;
+};
+
+struct spec_volume {
+    const char *name;
+    const char *driver; /* "reflink", "copy", "empty"; "auto" = reflink, else copy */
+    const char *path;   /* this colour's directory */
+    struct strv exclude;
+    enum spec_consistency consistency;
+    struct spec_command before_snapshot, after_snapshot;
+    bool verify;        /* compare checksums after the clone */
+    uint64_t rate_limit; /* bytes a second, 0: none */
+    int line;
+};
+
+/* How a value is asked for: by JSON-RPC method, plain GET, or a response header. */
+struct spec_query {
+    const char *port;   /* port name; NULL: traffic.port */
+    const char *method; /* JSON-RPC method, or NULL for a GET */
+    const char *params; /* JSON text of its params, "[]" */
+    const char *path;   /* request path */
+    const char *field;  /* dotted path into the JSON answer ("result.solana-core"), or NULL: the body */
+    const char *header; /* name of a response header instead */
+    int line;
+};
+
+struct spec_gate {
+    enum spec_gate_kind kind;
+    const char *name;        /* unique; default "kind" or "kind-2" */
+    struct spec_query query; /* http, jsonrpc, version, lag, moving */
+    int status;              /* http */
+    const char *body;        /* http: exact body, NULL: any */
+    enum spec_compare compare;
+    const char *value;       /* jsonrpc; version: NULL = the target version */
+    uint64_t max;            /* lag: most slots behind; ports: unused */
+    struct strv references;  /* lag: more URLs to compare with, beside live */
+    nsec_t within;           /* moving: it must have grown within this time */
+    struct spec_command command;
+    nsec_t timeout;          /* of one try */
+    int line;
+};
+
+struct spec_gate_set {
+    struct spec_gate *gates;
+    size_t n;
+    int passes;      /* in a row */
+    nsec_t interval, deadline;
+};
+
+struct spec_limit {
+    const char *name;   /* "nofile", "memlock", ... as in prlimit(1) */
+    uint64_t soft, hard; /* UINT64_MAX: unlimited */
+};
+
+struct spec_runtime {
+    const char *driver; /* "process" */
+    struct strv command;
+    const char *cwd, *user, *group, *env_file; /* NULL: the adopted process's, else ours */
+    struct spec_var *env; /* runtime.env, then the colour's env over it */
+    size_t env_n;
+    bool env_clear;       /* start from an empty environment */
+    struct spec_limit *limits;
+    size_t limits_n;
+    int nice;             /* of live */
+    int standby_nice;     /* until promoted */
+    int standby_ionice;   /* 0 none, 1 realtime, 2 best effort, 3 idle */
+    int standby_cpu_weight; /* 1..10000 (cgroup v2 scale), 0: not set */
+    enum spec_restart restart;
+    nsec_t restart_delay;
+    int restart_max;      /* within 10 minutes; then it stays down */
+    uint64_t log_max_bytes;
+    int log_keep;
+    struct spec_command *validate; /* argument checks of the new version */
+    size_t validate_n;
+    struct spec_command version;   /* prints the version: output's first group is it */
+    struct strv ports_may_also_bind; /* "udp:8000-8020" */
+};
+
+struct spec_traffic {
+    const char *driver;     /* "caddy", or "none" */
+    struct strv sites;      /* Caddy site addresses, ":8080", "https://rpc.example.org" */
+    const char *tls_cert, *tls_key; /* or NULL; tls_internal asks Caddy for its own CA */
+    bool tls_internal;
+    const char *flag_dir;   /* /var/lib/changeover-flags/SERVICE */
+    const char *caddyfile;  /* the file that Caddy runs with, where install writes its block */
+    const char *admin;      /* host:port */
+    const char *access_log; /* path or NULL */
+    const char *port;       /* port name for HTTP */
+    const char *ws_port;    /* port name for websockets */
+    enum spec_websockets websockets;
+    uint16_t which_port, preview_port[COLOURS];
+    const char *health_path, *health_body; /* body: regular expression */
+    enum spec_when_unhealthy when_unhealthy;
+    bool failover, retry;
+    struct spec_query identify; /* what only the backend itself says; differs by colour */
+    int verify_requests;        /* N of the proof */
+    nsec_t drain_deadline;      /* for requests, and until websockets are cut */
+    struct strv ignore_peers;   /* addresses or process names */
+    nsec_t hold_max;
+    int line;
+};
+
+struct spec_stop {
+    struct spec_command command; /* asked first */
+    int signal;                  /* SIGTERM */
+    nsec_t grace;
+    bool kill;                   /* SIGKILL after the grace allowed */
+};
+
+struct spec_hook {
+    const char *at; /* "before_prepare", "after_clone", "after_start", "before_flip", "after_flip",
+                       "before_stop", "after_promote", "before_rollback", "after_rollback", "after_cleanup" */
+    struct spec_command command;
+};
+
+struct spec_space {
+    uint64_t floor_bytes, last_floor_bytes; /* first: stop the standby; second: destroy its clone */
+    enum spec_space_after_flip after_flip;
+};
+
+struct spec {
+    struct arena arena;
+    const char *path;  /* of the file, for messages */
+    const char *text;  /* the whole file, unexpanded: what the journal stores */
+    enum colour colour;
+    const char *version; /* bound version, or NULL: `${version}` was left as it is */
+
+    const char *service;
+    enum spec_writes writes;
+    bool accept_loss;    /* a rollback after the flip may lose writes without asking */
+    struct spec_port *ports; /* this colour's */
+    size_t ports_n;
+    struct strv identities;  /* files; must differ between the colours */
+    struct spec_var *config; /* free names for ${config.NAME} */
+    size_t config_n;
+    struct spec_volume *volumes;
+    size_t volumes_n;
+    struct spec_runtime runtime;
+    struct spec_traffic traffic;
+    struct spec_gate_set gate;
+    struct spec_stop stop;
+    struct spec_hook *hooks;
+    size_t hooks_n;
+    nsec_t freeze_max;
+    nsec_t bake;         /* how long the gate is watched after the flip before the old is drained */
+    enum spec_downgrade downgrade;
+    struct spec_space space;
+    nsec_t retention_events; /* events older than this are dropped */
+};
+
+/* Both colours of one file. */
+struct spec_pair {
+    struct spec *side[COLOURS];
+};
+
+/* Loads the file and binds it. Not valid: ERR_USAGE, whose message is every error of the file, one a
+ * line, each "FILE:LINE:COLUMN: what is wrong; write ... instead". version may be NULL. The caller
+ * frees with spec_free. Pure apart from reading the file. */
+must_check int spec_load(const char *path, enum colour colour, const char *version,
+                         struct spec **ret, struct err *err);
+
+/* The same from text; `path` is only for messages. */
+must_check int spec_parse(const char *text, const char *path, enum colour colour,
+                          const char *version, struct spec **ret, struct err *err);
+void spec_free(struct spec *s);
+static inline void spec_free_p(struct spec **s)
+{
+    spec_free(*s);
+}
+#define cleanup_spec cleanup(spec_free_p)
+
+/* NULL / 0 if there is none of that name. */
+const struct spec_port *spec_port(const struct spec *s, const char *name);
+uint16_t spec_port_number(const struct spec *s, const char *name);
+const struct spec_volume *spec_volume(const struct spec *s, const char *name);
+const struct spec_hook *spec_hook(const struct spec *s, const char *at);
+const char *spec_writes_name(enum spec_writes w);
+const char *spec_gate_kind_name(enum spec_gate_kind k);
+
+/* The commented starter that `init` writes: a valid spec. */
+const char *spec_starter(void);
