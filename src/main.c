@@ -1,4 +1,6 @@
-int main(void)
+#include "cmd/cmd.h"
+
+int main(int argc, char **argv)
 {
-    return 0;
+    return cmd_main(argc, argv);
 }

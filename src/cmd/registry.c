@@ -1,0 +1,20 @@
+/* The list of commands, in the order of the help. */
+#include "cmd/cmd.h"
+
+#include <string.h>
+
+#define COMMANDS(X) X(help) X(version)
+
+#define DECLARE(name) extern const struct cmd_row cmd_##name;
+COMMANDS(DECLARE)
+
+#define ROW(name) &cmd_##name,
+const struct cmd_row *const cmd_rows[] = {COMMANDS(ROW) NULL};
+
+const struct cmd_row *cmd_find(const char *name)
+{
+    for (size_t i = 0; cmd_rows[i]; i++)
+        if (strcmp(cmd_rows[i]->name, name) == 0)
+            return cmd_rows[i];
+    return NULL;
+}
