@@ -1,6 +1,7 @@
 /* Included before everything: calls that have no place here do not compile. */
 #pragma once
 #ifndef CHANGEOVER_NO_BANNED
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,39 @@
+/* Waiting for many descriptors (epoll), waking a loop from another thread (eventfd), signals as a
+ * descriptor, and a thread that takes no signals. (Not poll.h: <poll.h> would then find this file.) */
+#pragma once
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+int sys_poll_new(void); /* a descriptor, or -1 with errno */
+int sys_poll_add(int poll_fd, int fd, uint32_t events, void *ptr);
+int sys_poll_change(int poll_fd, int fd, uint32_t events, void *ptr);
+int sys_poll_remove(int poll_fd, int fd);
+
+/* As epoll_wait(2), the timeout in ns and exact (below 0: for ever); 0 when a signal came. */
+int sys_poll_wait(int poll_fd, struct epoll_event *ret, int max, nsec_t timeout);
+
+/* Waits until fd can be read; 1 yes, 0 not in time, -1 with errno. */
+int sys_poll_readable(int fd, nsec_t timeout);
+
+int sys_event_new(void); /* an eventfd, or -1 with errno */
+void sys_event_raise(int fd);
+void sys_event_clear(int fd);
+
+/* From here on SIGINT and SIGTERM do not end the process: they make the returned descriptor readable.
+ * Call it before the first thread is started. */
+int sys_signals_open(void);
+int sys_signals_take(int fd); /* the signal that came, 0 if none */
+
+/* Starts a thread with all signals blocked and its timers exact to about 1 us (the default slack is
+ * 50 us). End it with sys_thread_join(). */
+must_check int sys_thread_start(pthread_t *ret, void *(*fn)(void *), void *ctx, struct err *err);
+void sys_thread_join(pthread_t thread);
+
+/* Lifts the soft limit of open files to at least `want`, as far as the hard limit allows; returns the
+ * limit that holds now. */
+uint64_t sys_files_limit_raise(uint64_t want);
