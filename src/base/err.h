@@ -30,7 +30,7 @@ enum err_code {
 struct err {
     enum err_code code;
     int sys;         /* errno of the failing call, or 0 */
-    char msg[1536];  /* "context: what: why" */
+    char msg[8192];  /* "context: what: why"; of a spec: all its errors, a line each */
     char hint[512];  /* the next command to type, or what to write instead; may be "" */
 };
 
