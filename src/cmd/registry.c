@@ -3,7 +3,12 @@
 
 #include <string.h>
 
-#define COMMANDS(X) X(help) X(version)
+/* clang-format off */
+#define COMMANDS(X) \
+    X(help) \
+    X(version) \
+/* the end */
+/* clang-format on */
 
 #define DECLARE(name) extern const struct cmd_row cmd_##name;
 COMMANDS(DECLARE)

@@ -1,0 +1,5 @@
+#pragma once
+
+#include <stdint.h>
+
+uint64_t sys_random(void); /* getrandom(2) */

@@ -1,0 +1,162 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "journal/journal.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int make_dir(void **state)
+{
+    char tmpl[] = "/tmp/changeover-test-XXXXXX";
+    *state = strdup(mkdtemp(tmpl));
+    return 0;
+}
+
+static int remove_dir(void **state)
+{
+    char cmd[128];
+    snprintf(cmd, sizeof(cmd), "rm -rf '%s'", (char *)*state);
+    free(*state);
+    return system(cmd);
+}
+
+static struct journal *open_new(void **state)
+{
+    struct err err = {0};
+    struct journal *j = NULL;
+    if (journal_open(*state, true, &j, &err) < 0)
+        fail_msg("%s", err.msg);
+    return j;
+}
+
+static void an_upgrade_is_remembered(void **state)
+{
+    struct err err = {0};
+    cleanup_journal struct journal *j = open_new(state);
+    struct upgrade up = {.state = STATE_PREPARING, .from = GREEN, .to = BLUE, .version_to = "2"};
+    assert_int_equal(journal_upgrade(j, &up, &err), 0);
+    assert_int_equal(journal_upgrade_begin(j, &up, &err), 0);
+    struct upgrade second = up;
+    assert_int_equal(journal_upgrade_begin(j, &second, &err), -1); /* one at a time */
+    assert_int_equal(journal_upgrade_move(j, &up, STATE_PREPARED, NULL, &err), 0);
+    assert_int_equal(journal_upgrade_flipped(j, &up, true, &err), 0);
+    journal_close(TAKE(j));
+    j = open_new(state);
+    struct upgrade again = {0};
+    assert_int_equal(journal_upgrade(j, &again, &err), 1);
+    assert_string_equal(again.id, up.id);
+    assert_int_equal(again.state, STATE_PREPARED);
+    assert_int_equal(again.to, BLUE);
+    assert_true(again.flipped);
+    assert_int_equal(journal_upgrade_move(j, &again, STATE_STEADY, "promoted", &err), 0);
+    assert_int_equal(journal_upgrade(j, &again, &err), 0);
+}
+
+static void steps_keep_intent_attempts_and_children(void **state)
+{
+    struct err err = {0};
+    cleanup_journal struct journal *j = open_new(state);
+    struct step_row row;
+    int attempt = 0;
+    assert_int_equal(journal_step(j, "u", "prepare/clone", &row, &err), 0);
+    assert_int_equal(row.status, STEP_NONE);
+    assert_int_equal(journal_step_intend(j, "u", "prepare/clone", &attempt, &err), 0);
+    assert_int_equal(journal_step_intend(j, "u", "prepare/clone", &attempt, &err), 0);
+    assert_int_equal(attempt, 2);
+    struct proc_id id = {.pid = 77, .start_ticks = 12345678901234}, got[2];
+    size_t n;
+    assert_int_equal(journal_child_note(j, "u", "prepare/clone", id, &err), 0);
+    assert_int_equal(journal_children(j, "u", "prepare/clone", got, 2, &n, &err), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(got[0].start_ticks, id.start_ticks);
+    assert_int_equal(journal_step_end(j, "u", "prepare/clone", STEP_DONE, "1 GB", &err), 0);
+    assert_int_equal(journal_step(j, "u", "prepare/clone", &row, &err), 0);
+    assert_int_equal(row.status, STEP_DONE);
+    assert_string_equal(row.result, "1 GB");
+    assert_int_equal(journal_children(j, "u", "prepare/clone", got, 2, &n, &err), 0);
+    assert_int_equal(n, 0);
+}
+
+static void live_and_generations(void **state)
+{
+    struct err err = {0};
+    cleanup_journal struct journal *j = open_new(state);
+    enum colour c = GREEN;
+    assert_int_equal(journal_live(j, &c, &err), 0);
+    assert_int_equal(c, COLOUR_NONE);
+    assert_int_equal(journal_live_set(j, BLUE, &err), 0);
+    assert_int_equal(journal_live(j, &c, &err), 0);
+    assert_int_equal(c, BLUE);
+    char text[] = "service: x\n", path[] = "/etc/x.yml";
+    struct generation g = {.version = "1.2.3", .spec_text = text, .spec_path = path};
+    assert_int_equal(journal_generation_set(j, BLUE, &g, &err), 0);
+    cleanup_generation struct generation got = {0};
+    assert_int_equal(journal_generation(j, BLUE, &got, &err), 1);
+    assert_string_equal(got.spec_text, text);
+    assert_string_equal(got.version, "1.2.3");
+    cleanup_generation struct generation none = {0};
+    assert_int_equal(journal_generation(j, GREEN, &none, &err), 0);
+}
+
+static void deadlines_follow_the_boot_clock(void **state)
+{
+    struct err err = {0};
+    cleanup_journal struct journal *j = open_new(state);
+    struct deadline d;
+    nsec_t left = 0;
+    assert_int_equal(journal_deadline(j, "confirm", &d, &left, &err), 0);
+    assert_int_equal(journal_deadline_set(j, "confirm", 60 * NSEC_S, "silence", &err), 0);
+    assert_int_equal(journal_deadline(j, "confirm", &d, &left, &err), 1);
+    assert_true(left > 50 * NSEC_S && left <= 60 * NSEC_S);
+    assert_string_equal(d.why, "silence");
+    assert_int_equal(journal_deadline_clear(j, "confirm", &err), 0);
+    assert_int_equal(journal_deadline(j, "confirm", &d, &left, &err), 0);
+}
+
+static void a_damaged_file_says_what_to_do(void **state)
+{
+    struct err err = {0};
+    journal_close(open_new(state));
+    cleanup_free char *path = x_asprintf("%s/journal.db", (char *)*state);
+    char garbage[8192];
+    memset(garbage, 'x', sizeof(garbage));
+    assert_int_equal(sys_file_write_atomic(path, garbage, sizeof(garbage), 0600, &err), 0);
+    struct journal *j = NULL;
+    assert_int_equal(journal_open(*state, false, &j, &err), -1);
+    assert_int_equal(err.code, ERR_HALFWAY);
+    assert_non_null(strstr(err.hint, "adopt --live"));
+}
+
+static void a_newer_schema_is_refused(void **state)
+{
+    struct err err = {0};
+    journal_close(open_new(state));
+    char cmd[256];
+    snprintf(cmd, sizeof(cmd),
+             "python3 -c 'import sqlite3; c=sqlite3.connect(\"%s/journal.db\"); c.execute(\"PRAGMA user_version=99\"); c.commit()'",
+             (char *)*state);
+    assert_int_equal(system(cmd), 0);
+    struct journal *j = NULL;
+    assert_int_equal(journal_open(*state, false, &j, &err), -1);
+    assert_non_null(strstr(err.msg, "newer changeover"));
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
+    const struct CMUnitTest tests[] = {
+        T(an_upgrade_is_remembered),     T(steps_keep_intent_attempts_and_children),
+        T(live_and_generations),         T(deadlines_follow_the_boot_clock),
+        T(a_damaged_file_says_what_to_do), T(a_newer_schema_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
