@@ -188,10 +188,11 @@ static int parse(struct cmd_call *call, int argc, char **argv, struct err *err)
         size_t i = parser_index(&p, c);
         if (i < GLOBALS && globals[i].letter == 'h')
             return 1;
-        if (i < GLOBALS ? set_global(call, i, optarg, err) < 0 : false)
-            return -1;
+        const char *value = optarg ? optarg : "";
         if (i >= GLOBALS)
-            call->value[i - GLOBALS] = optarg ? optarg : "";
+            call->value[i - GLOBALS] = value;
+        else if (set_global(call, i, value, err) < 0)
+            return -1;
     }
     call->argc = argc - optind;
     call->argv = argv + optind;

@@ -232,7 +232,7 @@ int sys_proc_run(const struct proc_spec *spec, struct proc_result *ret, struct e
         reap(pid);
         return -1;
     }
-    struct spawn_failure f;
+    struct spawn_failure f = {.sys = EPIPE};
     if (sys_write_all(go_w, "g", 1) < 0 || sys_read(report_r, &f, sizeof(f)) == sizeof(f)) {
         reap(pid);
         return spawn_error(spec, &f, err);
