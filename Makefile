@@ -1,0 +1,26 @@
+# The front door. Each target first sees to it that the Debian packages it needs are there.
+PREFIX ?= /usr/local
+
+.PHONY: all demo test check bench install format clean deps deps-check
+all: deps
+	@scripts/build build
+deps:
+	@scripts/install-deps
+deps-check:
+	@scripts/install-deps --check
+demo: all
+	@examples/demo/run
+test: all
+	@scripts/run-tests build
+check: deps-check
+	@scripts/check
+bench: deps
+	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
+	@scripts/run-bench build-release
+install: deps
+	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true --prefix=$(PREFIX)
+	@meson install -C build-release --no-rebuild --quiet
+format: deps-check
+	@scripts/check --fix format
+clean:
+	rm -rf build build-asan build-release
