@@ -1,7 +1,6 @@
 #include "sys/loop.h"
 
 #include "base/str.h"
-#include "sys/file.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -11,7 +10,6 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 
 int sys_poll_new(void)
 {
@@ -68,23 +66,6 @@ void sys_event_clear(int fd)
 {
     eventfd_t value;
     (void)eventfd_read(fd, &value);
-}
-
-int sys_signals_open(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
-        return -1;
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-int sys_signals_take(int fd)
-{
-    struct signalfd_siginfo info;
-    return sys_read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info) ? (int)info.ssi_signo : 0;
 }
 
 struct start {

@@ -1,5 +1,5 @@
-/* Waiting for many descriptors (epoll), waking a loop from another thread (eventfd), signals as a
- * descriptor, and a thread that takes no signals. (Not poll.h: <poll.h> would then find this file.) */
+/* Waiting for many descriptors (epoll), waking a loop from another thread (eventfd), and a
+ * thread that takes no signals. (Not poll.h: <poll.h> would then find this file.) */
 #pragma once
 
 #include "base/clock.h"
@@ -23,11 +23,6 @@ int sys_poll_readable(int fd, nsec_t timeout);
 int sys_event_new(void); /* an eventfd, or -1 with errno */
 void sys_event_raise(int fd);
 void sys_event_clear(int fd);
-
-/* From here on SIGINT and SIGTERM do not end the process: they make the returned descriptor readable.
- * Call it before the first thread is started. */
-int sys_signals_open(void);
-int sys_signals_take(int fd); /* the signal that came, 0 if none */
 
 /* Starts a thread with all signals blocked and its timers exact to about 1 us (the default slack is
  * 50 us). End it with sys_thread_join(). */
