@@ -5,6 +5,7 @@
 
 /* clang-format off */
 #define COMMANDS(X) \
+    X(probe) \
     X(help) \
     X(version) \
 /* the end */

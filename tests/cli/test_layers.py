@@ -45,8 +45,8 @@ setitimer getitimer timer_create timer_settime timer_delete adjtimex syscall sys
 
 def layer_of(path):
     """'src/spec/load.c' -> 'spec'; None for what is in no layer."""
-    found = re.findall(r"(?:^|/)src/([a-z]+)/", path)  # the last one: the repository may lie under a src/ itself
-    return found[-1] if found and found[-1] in RANK else None
+    m = re.search(r"(?:^|/)src/([a-z]+)/", path)
+    return m.group(1) if m and m.group(1) in RANK else None
 
 
 def parse_deps(text):

@@ -1,0 +1,217 @@
+/* changeover probe URL: load, and what the users of the service saw of it. */
+#include "cmd/cmd.h"
+#include "probe/probe.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+#include "sys/loop.h"
+#include "sys/term.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+static const struct cmd_option options[] = {
+    {"rate", 'r', "N", "requests a second, at times fixed beforehand (default: 500)"},
+    {"connections", 'c', "N", "at most so many at once, opened as needed (default: 1024)"},
+    {"duration", 'd', "TIME", "how long, such as 30s (default: until Ctrl-C)"},
+    {"timeout", 0, "TIME", "of a request, from its intended time (default: 5s)"},
+    {"data", 0, "BODY", "POST this; the id of a JSON-RPC request becomes its number"},
+    {"body-file", 0, "FILE", "POST its lines in turn"},
+    {"method", 0, "NAME", "default: POST with a body, else GET"},
+    {"header", 0, "'NAME: VALUE'", "sent with every request"},
+    {"expect-status", 0, "CODE", "any other is a bad answer (default: 200)"},
+    {"expect-body", 0, "REGEX", "a body that does not match is a bad answer"},
+    {"plain", 0, NULL, "bodies are not JSON-RPC, whatever they look like"},
+    {"max-step-back", 0, "SLOTS", "a getSlot answer further behind than this is a bad answer"},
+    {"fresh", 0, "PERCENT", "so many requests on a connection of their own (default: 0)"},
+    {"colour-header", 0, "NAME", "names the colour that answered (default: X-Changeover-Colour)"},
+    {"websockets", 0, "N", "subscriptions held open beside the requests"},
+    {"ws-url", 0, "URL", "where: ws://HOST:PORT/PATH"},
+    {"ws-subscribe", 0, "MESSAGE", "the first message (default: slotSubscribe)"},
+    {"slow-every", 0, "N", "each Nth request is a slow one"},
+    {"slow-body", 0, "BODY", "its body"},
+    {"slow-path", 0, "PATH", "its path"},
+    {"slow-timeout", 0, "TIME", "its timeout (default: 60s)"},
+    {"log", 0, "FILE", "append a line a request: '200 0.0012' or 'FAIL DATE ...'"},
+    {NULL},
+};
+
+static int take_number(const struct cmd_call *call, const char *name, double max, double *ret,
+                       struct err *err)
+{
+    const char *text = cmd_option(call, name);
+    char *end;
+    if (!text)
+        return 0;
+    errno = 0;
+    double v = strtod(text, &end);
+    if (errno || end == text || *end || !isfinite(v) || v < 0 || v > max)
+        return err_set(err, ERR_USAGE, "--%s %s: a number from 0 to %.0f is needed", name, text,
+                       max);
+    *ret = v;
+    return 0;
+}
+
+static int take_count(const struct cmd_call *call, const char *name, unsigned max, unsigned *ret,
+                      struct err *err)
+{
+    double v = *ret;
+    if (take_number(call, name, max, &v, err) < 0)
+        return -1;
+    if (v != floor(v))
+        return err_set(err, ERR_USAGE, "--%s: a whole number is needed", name);
+    *ret = (unsigned)v;
+    return 0;
+}
+
+static int take_time(const struct cmd_call *call, const char *name, nsec_t *ret, struct err *err)
+{
+    const char *text = cmd_option(call, name);
+    if (text && (clock_parse(text, ret) < 0 || *ret <= 0))
+        return err_set(err, ERR_USAGE, "--%s %s: a time with its unit is needed: 500ms, 10s, 5m",
+                       name, text);
+    return 0;
+}
+
+struct inputs {
+    struct strv bodies;
+    const char *headers[2];
+};
+
+static int take_bodies(const struct cmd_call *call, struct inputs *in, struct err *err)
+{
+    enum { BODY_FILE_MAX = 64 << 20 };
+    const char *data = cmd_option(call, "data"), *path = cmd_option(call, "body-file");
+    if (data && path)
+        return err_set(err, ERR_USAGE, "--data and --body-file exclude each other");
+    if (data)
+        strv_add(&in->bodies, data);
+    if (!path)
+        return 0;
+    cleanup_str struct str text = {.max = BODY_FILE_MAX};
+    if (sys_file_read(path, BODY_FILE_MAX - 1, &text, err) < 0)
+        return -1;
+    for (const char *line = str_cstr(&text); *line;) {
+        size_t n = strcspn(line, "\n");
+        if (n)
+            strv_take(&in->bodies, x_strndup(line, n));
+        line += n + (line[n] == '\n');
+    }
+    return in->bodies.n ? 0 : err_set(err, ERR_USAGE, "'%s' has no line with a body", path);
+}
+
+static int take_counts(const struct cmd_call *call, struct probe_options *o, struct err *err)
+{
+    unsigned status = 0;
+    double back = 0;
+    if (take_number(call, "rate", 1e6, &o->rate, err) < 0 ||
+        take_count(call, "connections", 60000, &o->connections, err) < 0 ||
+        take_count(call, "fresh", 100, &o->fresh_percent, err) < 0 ||
+        take_count(call, "websockets", 30000, &o->websockets, err) < 0 ||
+        take_count(call, "slow-every", 1000000000, &o->slow_every, err) < 0 ||
+        take_count(call, "expect-status", 599, &status, err) < 0 ||
+        take_number(call, "max-step-back", 1e15, &back, err) < 0 ||
+        take_time(call, "duration", &o->duration, err) < 0 ||
+        take_time(call, "timeout", &o->timeout, err) < 0 ||
+        take_time(call, "slow-timeout", &o->slow_timeout, err) < 0)
+        return -1;
+    o->expect_status = (int)status;
+    o->limit_step_back = cmd_option(call, "max-step-back");
+    o->max_step_back = (int64_t)back;
+    return 0;
+}
+
+static int take_options(const struct cmd_call *call, struct probe_options *o, struct inputs *in,
+                        struct err *err)
+{
+    if (take_counts(call, o, err) < 0 || take_bodies(call, in, err) < 0)
+        return -1;
+    o->url = call->argv[0];
+    o->bodies = (const char *const *)in->bodies.v;
+    o->n_bodies = in->bodies.n;
+    in->headers[0] = cmd_option(call, "header");
+    o->headers = in->headers;
+    o->method = cmd_option(call, "method");
+    o->expect_body = cmd_option(call, "expect-body");
+    o->plain = cmd_option(call, "plain");
+    o->colour_header = cmd_option(call, "colour-header");
+    o->ws_url = cmd_option(call, "ws-url");
+    o->ws_subscribe = cmd_option(call, "ws-subscribe");
+    o->slow_body = cmd_option(call, "slow-body");
+    o->slow_path = cmd_option(call, "slow-path");
+    o->log_path = cmd_option(call, "log");
+    if (o->slow_every && !o->slow_body && !o->slow_path)
+        return err_set(err, ERR_USAGE, "--slow-every needs --slow-body or --slow-path");
+    return 0;
+}
+
+static void show_progress(const struct probe_result *r)
+{
+    fprintf(stderr, "\r\033[K%.0f s: %llu sent, %llu answered, %llu lost, %llu in flight",
+            (double)r->elapsed / 1e9, (unsigned long long)r->sent,
+            (unsigned long long)r->outcome[PROBE_OK], (unsigned long long)probe_lost(r),
+            (unsigned long long)r->in_flight);
+    if (r->ws.wanted)
+        fprintf(stderr, ", %u of %u websockets", r->ws.open, r->ws.wanted);
+    fflush(stderr);
+}
+
+static void watch(const struct cmd_call *call, struct probe *p, struct probe_result *r)
+{
+    bool show = !call->quiet && sys_term_output(2);
+    for (int i = 0; !probe_finished(p) && !sys_interrupted(); i++) {
+        sys_sleep(50 * NSEC_MS);
+        if (!show || i % 10)
+            continue;
+        probe_snapshot(p, r);
+        show_progress(r);
+    }
+    if (show)
+        fputs("\r\033[K", stderr);
+    if (show && sys_interrupted())
+        fputs("waiting for the requests in flight\n", stderr);
+}
+
+static int run(const struct cmd_call *call, struct err *err)
+{
+    struct probe_options o = {0};
+    struct inputs in = {0};
+    cleanup(probe_result_done) struct probe_result r = {0};
+    struct probe *p = NULL;
+    int status = -1;
+    if (take_options(call, &o, &in, err) == 0) {
+        (void)sys_files_limit_raise((o.connections ? o.connections : 1024) + o.websockets + 64ULL);
+        if (probe_start(&o, &p, err) == 0) {
+            watch(call, p, &r);
+            probe_stop(p, &r);
+            status = probe_clean(&r) ? 0 : 1;
+        }
+    }
+    if (status >= 0 && call->json) {
+        json_t *j = probe_result_json(&r);
+        json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+        json_decref(j);
+    } else if (status >= 0) {
+        cleanup_str struct str text = {0};
+        probe_result_text(&r, &text);
+        fputs(str_cstr(&text), stdout);
+    }
+    probe_free(p);
+    strv_done(&in.bodies);
+    return status;
+}
+
+const struct cmd_row cmd_probe = {
+    .name = "probe",
+    .args = "URL",
+    .summary = "send requests at fixed times and count what became of each",
+    .min_args = 1,
+    .max_args = 1,
+    .flags = CMD_JSON,
+    .options = options,
+    .help = "Every request ends as exactly one of: answered well, bad, refused, reset, timed out, unsent.\n"
+            "Latency counts from the intended time. Exit status 0: none lost, no answer twice, every\n"
+            "websocket open in the end; 1 otherwise.",
+    .run = run,
+};

@@ -1,0 +1,159 @@
+/* What the files of this folder share. One thread runs it all; `lock` is held whenever that thread is
+ * not waiting, so that a snapshot from another thread sees a consistent state. */
+#pragma once
+
+#include "probe/http1.h"
+#include "probe/probe.h"
+#include "sys/sock.h"
+
+#include <pthread.h>
+#include <regex.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* First member of whatever is registered with epoll. */
+struct watch {
+    void (*ready)(struct probe *p, struct watch *w, uint32_t events);
+    int fd;
+};
+
+struct target {
+    char *host_header, *path;
+    struct sys_addr addr;
+};
+
+/* A request body split where its number goes; no number: all of it is the prefix. */
+struct body {
+    char *prefix, *suffix;
+    size_t prefix_len, suffix_len;
+    bool rpc;  /* the answer has to be JSON-RPC with the same id and a result */
+    bool slot; /* getSlot: its result is a slot */
+};
+
+struct link {
+    struct link *prev, *next;
+};
+
+struct request {
+    struct link by_deadline; /* first: in p->open[slow] */
+    struct link in_queue;    /* in p->queue while it waits for a connection */
+    uint64_t number;
+    nsec_t intended, deadline;
+    const struct body *body;
+    struct conn *conn;
+    int64_t slot_floor; /* the highest slot seen when it was sent */
+    bool slow, fresh;
+};
+
+enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_BUSY, CONN_IDLE };
+
+struct conn {
+    struct watch watch; /* first */
+    enum conn_state state;
+    struct request *request;
+    struct conn *next; /* among the idle, the dead or the free */
+    struct http1 answer;
+    struct str unsent;
+    size_t unsent_at;
+};
+
+enum sock_state { SOCK_AWAY, SOCK_DIALLING, SOCK_UPGRADING, SOCK_OPEN };
+
+struct wsock {
+    struct watch watch; /* first */
+    enum sock_state state;
+    unsigned attempts;  /* since it was last open */
+    bool was_open, dropped, close_frame, first_event_due;
+    nsec_t due;         /* away: when to dial; dialling, upgrading: when to give up */
+    nsec_t dropped_at;
+    int64_t last_slot;  /* -1: none yet */
+    char key[32];
+    struct str in, message, out;
+    size_t out_at;
+};
+
+struct probe {
+    struct probe_options o;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    int poll_fd, wake_fd, log_fd;
+    struct watch wake;
+    atomic_bool stopping, finished;
+    bool sending_over, joined;
+
+    struct target target, ws_target;
+    struct body *bodies, slow_body;
+    size_t n_bodies;
+    struct str head, slow_head; /* a request up to its number; each request adds the rest */
+    regex_t regex;
+    bool has_regex;
+
+    nsec_t start, now, end, next_intended, last_intended, acted, over_at, stop_asked;
+    uint64_t numbers; /* given so far */
+    struct link open[2]; /* by deadline: quick, slow */
+    struct link queue;
+    struct request *free_requests;
+    struct conn *idle, *dead, *free_conns;
+    struct conn **conns; /* all that were ever made */
+    unsigned n_conns, live_conns;
+    struct str out, log;
+    nsec_t log_due;
+    char *scratch;
+
+    nsec_t last_good, stalls_at_last_good;
+    struct wsock *socks;
+    nsec_t socks_due;
+    uint64_t random;
+
+    struct probe_result r;
+};
+
+enum { SCRATCH_SIZE = 65536 };
+
+static inline void link_init(struct link *head)
+{
+    head->prev = head->next = head;
+}
+
+static inline void link_add_tail(struct link *head, struct link *l)
+{
+    l->prev = head->prev;
+    l->next = head;
+    head->prev->next = l;
+    head->prev = l;
+}
+
+static inline void link_remove(struct link *l)
+{
+    if (!l->next)
+        return;
+    l->prev->next = l->next;
+    l->next->prev = l->prev;
+    l->prev = l->next = NULL;
+}
+
+/* setup.c */
+int target_parse(struct target *t, const char *url, const char *scheme, struct err *err);
+void target_done(struct target *t);
+int body_parse(struct body *b, const char *text, bool plain, struct err *err);
+void body_done(struct body *b);
+int setup_requests(struct probe *p, struct err *err);
+void setup_done(struct probe *p);
+
+/* account.c: each request goes in once and comes out once */
+struct request *request_new(struct probe *p, nsec_t intended);
+void request_end(struct probe *p, struct request *rq, enum probe_outcome outcome,
+                 enum probe_bad bad, int status, const char *detail);
+void request_judge(struct probe *p, struct request *rq, const struct http1 *h);
+void log_flush(struct probe *p);
+
+/* conn.c */
+void conn_submit(struct probe *p, struct request *rq);
+void conn_timeout(struct probe *p, struct request *rq);
+void conn_reap(struct probe *p); /* after a round of events: closed ones may be used again */
+void conn_done(struct probe *p);
+
+/* sockets.c */
+int sockets_start(struct probe *p, struct err *err);
+void sockets_tick(struct probe *p);
+void sockets_done(struct probe *p);

@@ -1,0 +1,223 @@
+/* What a probe found, in words and as JSON. */
+#include "probe/probe.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name;
+    double at;
+} percentiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"max", 1}};
+
+static const char *ms(char *buf, size_t size, nsec_t ns)
+{
+    snprintf(buf, size, ns < 100 * NSEC_MS ? "%.2f ms" : "%.1f ms", (double)ns / 1e6);
+    return buf;
+}
+
+static void hist_text(const struct hist *h, const char *label, struct str *out)
+{
+    char buf[32];
+    str_addf(out, "  %-16s", label);
+    for (size_t i = 0; i < ARRAY_LEN(percentiles); i++)
+        str_addf(out, "%s%s %s", i ? ", " : "", percentiles[i].name,
+                 ms(buf, sizeof(buf), hist_at(h, percentiles[i].at)));
+    str_add_c(out, '\n');
+}
+
+static void lost_text(const struct probe_result *r, struct str *out)
+{
+    str_addf(out, "  %-16s", "lost");
+    for (int i = PROBE_BAD; i < PROBE_OUTCOMES; i++)
+        str_addf(out, "%s%llu %s", i > PROBE_BAD ? ", " : "", (unsigned long long)r->outcome[i],
+                 probe_outcome_words[i]);
+    const char *sep = " (bad: ";
+    for (int i = 0; i < PROBE_BADS; i++)
+        if (r->bad[i]) {
+            str_addf(out, "%s%llu %s", sep, (unsigned long long)r->bad[i], probe_bad_words[i]);
+            sep = ", ";
+        }
+    str_add(out, *sep == ',' ? ")\n" : "\n");
+    if (r->duplicate_answers)
+        str_addf(out, "  %-16s%llu answers that no open request had asked for\n", "duplicates",
+                 (unsigned long long)r->duplicate_answers);
+}
+
+static void colours_text(const struct probe_result *r, struct str *out)
+{
+    if (!r->n_colours || (r->n_colours == 1 && strcmp(r->colours[0].name, "-") == 0))
+        return;
+    str_addf(out, "  %-16s", "answered by");
+    for (unsigned i = 0; i < r->n_colours; i++) {
+        const struct probe_colour *c = &r->colours[i];
+        str_addf(out, "%s%s %llu", i ? ", " : "",
+                 strcmp(c->name, "-") == 0 ? "no colour named" : c->name,
+                 (unsigned long long)(c->ok + c->bad));
+        if (c->bad)
+            str_addf(out, " (%llu bad)", (unsigned long long)c->bad);
+    }
+    str_add_c(out, '\n');
+}
+
+static void sockets_text(const struct probe_sockets *w, struct str *out)
+{
+    char buf[32];
+    if (!w->wanted)
+        return;
+    str_addf(out, "  %-16s%u of %u open, %u never dropped, %llu events\n", "websockets", w->open,
+             w->wanted, w->stayed, (unsigned long long)w->events);
+    if (w->drops)
+        str_addf(out,
+                 "  %-16s%llu (%llu with a close frame), %llu reconnected, %llu of them at the "
+                 "first try; longest away %s, %llu slots missed meanwhile\n",
+                 "  drops", (unsigned long long)w->drops, (unsigned long long)w->closed,
+                 (unsigned long long)w->reconnects, (unsigned long long)w->first_try,
+                 ms(buf, sizeof(buf), w->longest_away), (unsigned long long)w->missed_away);
+    if (w->refused)
+        str_addf(out, "  %-16s%llu attempts\n", "  refused", (unsigned long long)w->refused);
+    if (w->gaps || w->backward)
+        str_addf(out, "  %-16s%llu (%llu slots skipped), %llu backwards\n", "  slot gaps",
+                 (unsigned long long)w->gaps, (unsigned long long)w->missed,
+                 (unsigned long long)w->backward);
+}
+
+static void failures_text(const struct probe_result *r, struct str *out)
+{
+    enum { SHOWN = 10 };
+    if (!r->n_failures)
+        return;
+    str_add(out, "  first failures (time since the start)\n");
+    for (uint64_t i = 0; i < r->n_failures && i < SHOWN; i++) {
+        const struct probe_failure *f = &r->failures[i];
+        str_addf(out, "    %10.4f s  #%-8llu %s: %s\n", (double)f->intended / 1e9,
+                 (unsigned long long)f->number,
+                 f->outcome == PROBE_BAD ? probe_bad_words[f->bad] : probe_outcome_words[f->outcome],
+                 f->detail);
+    }
+    if (r->n_failures > SHOWN)
+        str_addf(out, "    and %llu more\n", (unsigned long long)(r->n_failures - SHOWN));
+}
+
+void probe_result_text(const struct probe_result *r, struct str *out)
+{
+    char a[32], b[32];
+    uint64_t lost = probe_lost(r);
+    str_addf(out, "  %-16s%llu in %s, one every %s", "sent", (unsigned long long)r->sent,
+             clock_words(a, sizeof(a), r->elapsed), ms(b, sizeof(b), r->interval));
+    if (r->slow)
+        str_addf(out, ", %llu of them slow", (unsigned long long)r->slow);
+    str_addf(out, "\n  %-16s%llu\n", "answered well", (unsigned long long)r->outcome[PROBE_OK]);
+    lost_text(r, out);
+    hist_text(&r->latency, "latency", out);
+    str_addf(out, "  %-16s%s without a good answer, %.3f s after the start\n", "longest gap",
+             ms(a, sizeof(a), r->longest_gap), (double)r->longest_gap_at / 1e9);
+    str_addf(out, "  %-16sp99 %s, max %s; stalled for %s in all\n", "own lateness",
+             ms(a, sizeof(a), hist_at(&r->lateness, 0.99)), ms(b, sizeof(b), r->lateness.max),
+             r->stalls ? clock_words((char[32]){0}, 32, r->stalls) : "0 ms");
+    colours_text(r, out);
+    str_addf(out, "  %-16s%llu opened, at most %u at once, %llu closed by the server while idle\n",
+             "connections", (unsigned long long)r->connections, r->connections_max,
+             (unsigned long long)r->idle_closed);
+    if (r->slots_seen)
+        str_addf(out, "  %-16sfrom %lld to %lld, largest step back %lld\n", "slots",
+                 (long long)r->slot_first, (long long)r->slot_last, (long long)r->slot_step_back);
+    sockets_text(&r->ws, out);
+    failures_text(r, out);
+    if (r->log_failed)
+        str_add(out, "  the log file is incomplete: it could not be written\n");
+    str_addf(out, "%llu sent, %llu answered, %llu lost\n", (unsigned long long)r->sent,
+             (unsigned long long)r->outcome[PROBE_OK], (unsigned long long)lost);
+}
+
+static json_t *count(uint64_t n)
+{
+    return json_integer((json_int_t)n);
+}
+
+static json_t *in_ms(nsec_t ns)
+{
+    return json_real((double)(ns / 1000) / 1e3);
+}
+
+static json_t *hist_json(const struct hist *h)
+{
+    json_t *j = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(percentiles); i++)
+        json_object_set_new(j, percentiles[i].name, in_ms(hist_at(h, percentiles[i].at)));
+    json_object_set_new(j, "mean", in_ms(hist_mean(h)));
+    json_object_set_new(j, "count", count(h->n));
+    return j;
+}
+
+static json_t *sockets_json(const struct probe_sockets *w)
+{
+    return json_pack("{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:o}", "wanted",
+                     (json_int_t)w->wanted, "open", (json_int_t)w->open, "stayed",
+                     (json_int_t)w->stayed, "ever_open", (json_int_t)w->ever_open, "events",
+                     (json_int_t)w->events, "drops", (json_int_t)w->drops, "closed",
+                     (json_int_t)w->closed, "reconnects", (json_int_t)w->reconnects, "first_try",
+                     (json_int_t)w->first_try, "refused", (json_int_t)w->refused, "gaps",
+                     (json_int_t)w->gaps, "missed", (json_int_t)w->missed, "missed_away",
+                     (json_int_t)w->missed_away, "backward", (json_int_t)w->backward,
+                     "longest_away_ms", in_ms(w->longest_away));
+}
+
+static json_t *failures_json(const struct probe_result *r)
+{
+    json_t *list = json_array();
+    for (uint64_t i = 0; i < r->n_failures && i < PROBE_FAILURES; i++) {
+        const struct probe_failure *f = &r->failures[i];
+        json_t *j = json_pack("{s:I s:o s:o s:s s:s}", "number", (json_int_t)f->number, "at_ms",
+                              in_ms(f->intended), "ended_ms", in_ms(f->ended), "outcome",
+                              probe_outcome_words[f->outcome], "detail", f->detail);
+        if (!j) /* bytes that are no UTF-8 */
+            j = json_pack("{s:I s:s}", "number", (json_int_t)f->number, "outcome",
+                          probe_outcome_words[f->outcome]);
+        if (f->outcome == PROBE_BAD)
+            json_object_set_new(j, "bad", json_string(probe_bad_words[f->bad]));
+        json_array_append_new(list, j);
+    }
+    return list;
+}
+
+static json_t *colours_json(const struct probe_result *r)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < r->n_colours; i++) {
+        const struct probe_colour *c = &r->colours[i];
+        json_array_append_new(list, json_pack("{s:s* s:I s:I s:o s:o}", "name", c->name, "ok",
+                                              (json_int_t)c->ok, "bad", (json_int_t)c->bad,
+                                              "first_ms", in_ms(c->first), "last_ms",
+                                              in_ms(c->last)));
+    }
+    return list;
+}
+
+json_t *probe_result_json(const struct probe_result *r)
+{
+    json_t *outcomes = json_object(), *bad = json_object();
+    for (int i = 0; i < PROBE_OUTCOMES; i++)
+        json_object_set_new(outcomes, probe_outcome_words[i], count(r->outcome[i]));
+    for (int i = 0; i < PROBE_BADS; i++)
+        json_object_set_new(bad, probe_bad_words[i], count(r->bad[i]));
+    json_t *j = json_pack(
+        "{s:I s:I s:I s:I s:o s:o s:I s:I s:o s:o s:o s:o s:o s:o s:I s:o s:o}", "sent",
+        (json_int_t)r->sent, "answered", (json_int_t)r->outcome[PROBE_OK], "lost",
+        (json_int_t)probe_lost(r), "in_flight", (json_int_t)r->in_flight, "outcomes", outcomes,
+        "bad", bad, "slow", (json_int_t)r->slow, "duplicate_answers",
+        (json_int_t)r->duplicate_answers, "latency_ms", hist_json(&r->latency), "lateness_ms",
+        hist_json(&r->lateness), "longest_gap_ms", in_ms(r->longest_gap), "longest_gap_at_ms",
+        in_ms(r->longest_gap_at), "stalls_ms", in_ms(r->stalls), "elapsed_ms", in_ms(r->elapsed),
+        "connections", (json_int_t)r->connections, "colours", colours_json(r), "failures",
+        failures_json(r));
+    json_object_set_new(j, "idle_closed", count(r->idle_closed));
+    json_object_set_new(j, "clean", json_boolean(probe_clean(r)));
+    json_object_set_new(j, "started", json_integer(r->started_wall / NSEC_S));
+    if (r->slots_seen)
+        json_object_set_new(j, "slots",
+                            json_pack("{s:I s:I s:I}", "first", (json_int_t)r->slot_first, "last",
+                                      (json_int_t)r->slot_last, "step_back",
+                                      (json_int_t)r->slot_step_back));
+    if (r->ws.wanted)
+        json_object_set_new(j, "websockets", sockets_json(&r->ws));
+    return j;
+}

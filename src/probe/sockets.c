@@ -1,0 +1,301 @@
+/* Websocket subscriptions held open beside the requests: who was dropped, who came back at the first try,
+ * which slots were missed. */
+#include "net/ws.h"
+#include "probe/internal.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+#include "sys/loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIAL_TIMEOUT (5 * NSEC_S)
+#define DIAL_AGAIN (100 * NSEC_MS) /* after a refused attempt; after a drop: DIAL_AFTER_DROP */
+#define DIAL_AFTER_DROP (50 * NSEC_MS)
+#define DIAL_APART NSEC_MS /* in the beginning, so that a thousand are no burst */
+#define TICK (5 * NSEC_MS)
+
+enum { MESSAGE_MAX = 4 << 20 };
+
+static const char default_subscribe[] =
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"slotSubscribe\",\"params\":[]}";
+
+static uint64_t random_next(struct probe *p)
+{
+    p->random ^= p->random << 13;
+    p->random ^= p->random >> 7;
+    p->random ^= p->random << 17;
+    return p->random;
+}
+
+static void sock_lost(struct probe *p, struct wsock *s)
+{
+    sys_close_p(&s->watch.fd);
+    nsec_t now = sys_clock_mono();
+    if (s->state == SOCK_OPEN) {
+        p->r.ws.open--;
+        p->r.ws.drops++;
+        p->r.ws.closed += s->close_frame;
+        if (!s->dropped)
+            p->r.ws.stayed--;
+        s->dropped = true;
+        s->dropped_at = now;
+        s->attempts = 0;
+        s->due = now + DIAL_AFTER_DROP;
+    } else {
+        p->r.ws.refused++;
+        s->due = now + DIAL_AGAIN;
+    }
+    s->state = SOCK_AWAY;
+    s->close_frame = false;
+    if (s->due < p->socks_due)
+        p->socks_due = s->due;
+}
+
+static bool sock_write(struct probe *p, struct wsock *s)
+{
+    while (s->out_at < s->out.len) {
+        ssize_t n = sys_sock_send(s->watch.fd, s->out.buf + s->out_at, s->out.len - s->out_at);
+        if (n < 0 && errno == EAGAIN)
+            return true;
+        if (n < 0) {
+            sock_lost(p, s);
+            return false;
+        }
+        s->out_at += (size_t)n;
+    }
+    str_clear(&s->out);
+    s->out_at = 0;
+    return true;
+}
+
+static bool sock_send_frame(struct probe *p, struct wsock *s, enum ws_opcode opcode,
+                            const char *payload, size_t n)
+{
+    uint8_t mask[4];
+    uint64_t r = random_next(p);
+    memcpy(mask, &r, 4);
+    ws_frame_add(&s->out, opcode, payload, n, mask);
+    return sock_write(p, s);
+}
+
+static void sock_dial(struct probe *p, struct wsock *s)
+{
+    str_clear(&s->in);
+    str_clear(&s->message);
+    str_clear(&s->out);
+    s->out_at = 0;
+    s->attempts++;
+    s->state = SOCK_DIALLING;
+    s->due = sys_clock_mono() + DIAL_TIMEOUT;
+    s->watch.fd = sys_sock_connect(&p->ws_target.addr);
+    if (s->watch.fd < 0 || sys_poll_add(p->poll_fd, s->watch.fd,
+                                        EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, s) < 0)
+        sock_lost(p, s);
+}
+
+static void sock_opened(struct probe *p, struct wsock *s)
+{
+    struct probe_sockets *r = &p->r.ws;
+    s->state = SOCK_OPEN;
+    s->first_event_due = s->was_open;
+    r->open++;
+    if (!s->was_open) {
+        r->ever_open++;
+        r->stayed++;
+    } else {
+        r->reconnects++;
+        r->first_try += s->attempts == 1;
+    }
+    s->was_open = true;
+    const char *subscribe = p->o.ws_subscribe ? p->o.ws_subscribe : default_subscribe;
+    if (*subscribe)
+        sock_send_frame(p, s, WS_TEXT, subscribe, strlen(subscribe));
+}
+
+static void count_slot(struct probe *p, struct wsock *s, int64_t slot)
+{
+    struct probe_sockets *r = &p->r.ws;
+    int64_t skipped = s->last_slot >= 0 ? slot - s->last_slot - 1 : 0;
+    if (s->first_event_due) {
+        r->missed_away += skipped > 0 ? (uint64_t)skipped : 0;
+    } else if (skipped > 0) {
+        r->gaps++;
+        r->missed += (uint64_t)skipped;
+    }
+    if (skipped < 0)
+        r->backward++;
+    s->last_slot = slot;
+}
+
+static void sock_message(struct probe *p, struct wsock *s)
+{
+    json_t *j = json_loadb(str_cstr(&s->message), s->message.len, 0, NULL);
+    const json_t *params = json_object_get(j, "params");
+    if (params) {
+        p->r.ws.events++;
+        const json_t *slot = json_object_get(json_object_get(params, "result"), "slot");
+        if (json_is_integer(slot))
+            count_slot(p, s, json_integer_value(slot));
+        if (s->first_event_due) {
+            nsec_t away = sys_clock_mono() - s->dropped_at;
+            if (away > p->r.ws.longest_away)
+                p->r.ws.longest_away = away;
+            s->first_event_due = false;
+        }
+    }
+    json_decref(j);
+    str_clear(&s->message);
+}
+
+/* False when the socket is gone. */
+static bool sock_frame(struct probe *p, struct wsock *s, const struct ws_frame *f)
+{
+    if (f->opcode == WS_PING)
+        return sock_send_frame(p, s, WS_PONG, f->payload, f->len);
+    if (f->opcode == WS_PONG)
+        return true;
+    if (f->opcode == WS_CLOSE || f->masked) {
+        s->close_frame = f->opcode == WS_CLOSE;
+        if (!s->close_frame || sock_send_frame(p, s, WS_CLOSE, f->payload, f->len))
+            sock_lost(p, s);
+        return false;
+    }
+    if (s->message.len + f->len <= MESSAGE_MAX)
+        str_add_n(&s->message, f->payload, f->len);
+    if (f->fin)
+        sock_message(p, s);
+    return true;
+}
+
+static void sock_frames(struct probe *p, struct wsock *s)
+{
+    struct ws_frame f;
+    size_t at = 0;
+    int got = 0;
+    while (at < s->in.len && (got = ws_frame_parse(s->in.buf + at, s->in.len - at, MESSAGE_MAX, &f)) > 0) {
+        at += f.used;
+        if (!sock_frame(p, s, &f))
+            return;
+    }
+    if (got < 0) {
+        sock_lost(p, s);
+        return;
+    }
+    memmove(s->in.buf, s->in.buf + at, s->in.len - at);
+    s->in.len -= at;
+    s->in.buf[s->in.len] = '\0';
+    if (!s->in.len && s->in.cap > 8192)
+        str_done(&s->in);
+}
+
+static void sock_take(struct probe *p, struct wsock *s)
+{
+    if (s->state == SOCK_UPGRADING) {
+        ssize_t n = ws_answer_check(str_cstr(&s->in), s->in.len, s->key, NULL);
+        if (n == 0)
+            return;
+        if (n < 0) {
+            sock_lost(p, s);
+            return;
+        }
+        memmove(s->in.buf, s->in.buf + n, s->in.len - (size_t)n);
+        s->in.len -= (size_t)n;
+        sock_opened(p, s);
+    }
+    if (s->state == SOCK_OPEN && s->in.len)
+        sock_frames(p, s);
+}
+
+static void sock_read(struct probe *p, struct wsock *s)
+{
+    while (s->state >= SOCK_UPGRADING) {
+        ssize_t n = sys_sock_recv(s->watch.fd, p->scratch, SCRATCH_SIZE);
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n <= 0) {
+            sock_lost(p, s);
+            return;
+        }
+        str_add_n(&s->in, p->scratch, (size_t)n);
+        sock_take(p, s);
+    }
+}
+
+static void sock_ready(struct probe *p, struct watch *w, uint32_t events)
+{
+    struct wsock *s = (struct wsock *)w;
+    if (s->state == SOCK_AWAY)
+        return;
+    if (s->state == SOCK_DIALLING) {
+        if (sys_sock_error(w->fd)) {
+            sock_lost(p, s);
+            return;
+        }
+        if (!(events & EPOLLOUT))
+            return;
+        s->state = SOCK_UPGRADING;
+        ws_key(random_next(p), random_next(p), s->key);
+        ws_request_add(&s->out, p->ws_target.host_header, p->ws_target.path, s->key, "");
+    }
+    if (s->out.len && !sock_write(p, s))
+        return;
+    sock_read(p, s);
+}
+
+int sockets_start(struct probe *p, struct err *err)
+{
+    unsigned n = p->o.websockets;
+    p->socks_due = INT64_MAX;
+    if (!n)
+        return 0;
+    if (!p->o.ws_url)
+        return err_set(err, ERR_USAGE, "websockets need their URL (ws://HOST:PORT/PATH)");
+    if (target_parse(&p->ws_target, p->o.ws_url, "ws", err) < 0)
+        return -1;
+    p->socks = x_alloc(n * sizeof(*p->socks));
+    p->random = (uint64_t)sys_clock_wall() | 1;
+    p->r.ws.wanted = n;
+    p->socks_due = 0;
+    for (unsigned i = 0; i < n; i++)
+        p->socks[i] = (struct wsock){.watch = {.ready = sock_ready, .fd = -1},
+                                     .due = sys_clock_mono() + i * DIAL_APART, .last_slot = -1};
+    return 0;
+}
+
+void sockets_tick(struct probe *p)
+{
+    nsec_t now = sys_clock_mono(), next = INT64_MAX;
+    if (now < p->socks_due)
+        return;
+    p->socks_due = INT64_MAX;
+    for (unsigned i = 0; i < p->r.ws.wanted; i++) {
+        struct wsock *s = &p->socks[i];
+        if (s->state != SOCK_OPEN && now >= s->due) {
+            if (s->state == SOCK_AWAY)
+                sock_dial(p, s);
+            else
+                sock_lost(p, s);
+        }
+        if (s->state != SOCK_OPEN && s->due < next)
+            next = s->due;
+    }
+    if (next < now + TICK)
+        next = now + TICK;
+    p->socks_due = next;
+}
+
+void sockets_done(struct probe *p)
+{
+    for (unsigned i = 0; p->socks && i < p->r.ws.wanted; i++) {
+        struct wsock *s = &p->socks[i];
+        if (s->state == SOCK_OPEN)
+            (void)sock_send_frame(p, s, WS_CLOSE, "\x03\xe8", 2);
+        sys_close_p(&s->watch.fd);
+        str_done(&s->in);
+        str_done(&s->message);
+        str_done(&s->out);
+    }
+    free(p->socks);
+}
