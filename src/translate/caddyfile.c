@@ -390,8 +390,8 @@ static void preview_site(struct writer *w, enum colour c)
     open_block(w, "http://:%u", w->side[GREEN]->traffic.preview_port[c]);
     line(w, "bind 127.0.0.1");
     if (has_websockets(w)) {
-        line(w, "@%s_ws header_regexp Upgrade (?i)^websocket$", w->service);
-        open_websocket_handle(w);
+        line(w, "@ws header_regexp Upgrade (?i)^websocket$");
+        open_block(w, "handle @ws");
         line(w, "reverse_proxy %s", caddyfile_dial(dial, sizeof(dial), s, true));
         close_block(w);
     }
