@@ -13,6 +13,7 @@ struct gate_request {
     int passes;                 /* 0: the spec's */
     nsec_t deadline;            /* duration; 0: the spec's */
     const char *what;           /* for the progress line: "standby blue catches up" */
+    nsec_t try_timeout;         /* of one question; 0: the gate's own (status: 500 ms) */
 };
 
 /* 0: passed. ERR_GATE: not in time; the message names the gate, what it said last and, for a lag, the rate at which it
@@ -28,6 +29,16 @@ struct gate_result {
     double number;     /* lag */
 };
 
-/* One look at all gates (status uses it): fills at most max results. */
+/* One look at all gates (status uses it): fills at most max results. Network questions go out in parallel.
+ * One look cannot tell whether a number moves: a moving gate passes here if there is a number. */
 must_check int gate_look(const struct driver_ctx *ctx, const struct gate_request *rq,
                          struct gate_result *ret, size_t max, size_t *ret_n, struct err *err);
+
+/* Looks that remember the one before, so that a number that stands still is seen (bake, failover, guard).
+ * Keeps ctx and what rq points to; no N passes, no deadline: the caller's loop. */
+struct gate_watch;
+struct gate_watch *gate_watch_new(const struct driver_ctx *ctx, const struct gate_request *rq,
+                                  struct err *err);
+must_check int gate_watch_look(struct gate_watch *w, struct gate_result *ret, size_t max,
+                               size_t *ret_n, struct err *err);
+void gate_watch_free(struct gate_watch *w);

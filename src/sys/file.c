@@ -84,6 +84,26 @@ int sys_file_read(const char *path, size_t max, struct str *ret, struct err *err
     return 0;
 }
 
+int sys_file_tail(const char *path, size_t n, struct str *ret, struct err *err)
+{
+    cleanup_fd int fd = sys_open(path, O_RDONLY, 0);
+    struct stat st;
+    if (fd < 0)
+        return err_sys(err, code_of_errno(), "open '%s'", path);
+    cleanup_free char *buf = x_alloc(n + 1);
+    if (fstat(fd, &st) < 0)
+        return err_sys(err, ERR_FAILED, "look at '%s'", path);
+    off_t from = st.st_size > (off_t)n ? st.st_size - (off_t)n : 0;
+    ssize_t got = pread(fd, buf, n, from);
+    if (got < 0)
+        return err_sys(err, ERR_FAILED, "read '%s'", path);
+    const char *start = buf, *line = from ? memchr(buf, '\n', (size_t)got) : NULL;
+    if (line && line + 1 < buf + got)
+        start = line + 1;
+    str_add_n(ret, start, (size_t)(buf + got - start));
+    return 0;
+}
+
 static int sync_parent(const char *path, struct err *err)
 {
     const char *slash = strrchr(path, '/');

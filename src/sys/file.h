@@ -10,6 +10,9 @@
 /* Reads a whole file into `ret` (appended). More than `max` bytes: ERR_FAILED. Missing: ERR_NOT_FOUND. */
 must_check int sys_file_read(const char *path, size_t max, struct str *ret, struct err *err);
 
+/* The last lines of a file that fit into n bytes, whole ones unless the last alone is longer. Appended. */
+must_check int sys_file_tail(const char *path, size_t n, struct str *ret, struct err *err);
+
 /* Replaces `path` in one step: temporary file beside it, fsync, rename, fsync of the directory.
  * Again after a crash: a leftover `path.tmp` is overwritten. The old content is kept on failure. */
 must_check int sys_file_write_atomic(const char *path, const char *bytes, size_t n, mode_t mode,
