@@ -85,6 +85,7 @@ int main(int argc, char **argv)
     version_load(&version);
     char **arguments = version_arguments(&version, argc, argv, &count);
     int status = options_parse(&options, &version, count, arguments);
+    free(arguments); /* the texts it pointed to stay */
     if (status >= 0)
         return status;
     if (options.ws_port == 0)
