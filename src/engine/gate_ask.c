@@ -1,7 +1,7 @@
 /* The gates that ask over the network, all of a look at once, and what counts as passing. */
 #include "engine/gate_internal.h"
 
-#include "driver/query.h"
+#include "driver/ask.h"
 
 #include <math.h>
 #include <regex.h>

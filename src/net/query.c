@@ -1,6 +1,7 @@
 #include "net/query.h"
 
 #include "format/json.h"
+#include "net/ws.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -9,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+/* Any 16 bytes do; what counts is that the answer is made from them. */
+#define UPGRADE_KEY "Y2hhbmdlb3Zlci1nYXRlIQ=="
 #define BODY_MAX (4U << 20)
 #define VALUE_MAX (64U << 10)
 #define TIMEOUT_DEFAULT (5 * NSEC_S)
@@ -80,6 +83,13 @@ static const char *header_value(const char *line, size_t n, const char *name, si
     return p;
 }
 
+static bool accepts(const char *value, size_t n)
+{
+    char wanted[WS_ACCEPT_SIZE];
+    ws_accept(UPGRADE_KEY, wanted);
+    return n == strlen(wanted) && memcmp(value, wanted, n) == 0;
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 {
     struct flight *f = ctx;
@@ -95,8 +105,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
         return len;
     if ((v = header_value(line, len, "upgrade", &v_len)))
         f->upgrade = v_len == 9 && strncasecmp(v, "websocket", 9) == 0;
-    if (header_value(line, len, "sec-websocket-accept", &v_len))
-        f->accept = v_len == 28; /* base64 of a SHA-1 */
+    if ((v = header_value(line, len, "sec-websocket-accept", &v_len)))
+        f->accept = accepts(v, v_len);
     if (len <= 2) {
         /* What follows is not HTTP any more: we have seen enough, and end the transfer here. */
         f->headers_done = true;
@@ -154,7 +164,7 @@ static void take_upgrade(struct flight *f)
     if (q->status != 101)
         say(q, "no upgrade to a websocket: status %d", q->status);
     else if (!q->found)
-        say(q, "status 101, but not to a websocket (no Upgrade or Sec-WebSocket-Accept header)");
+        say(q, "status 101, but not to a websocket (Upgrade or Sec-WebSocket-Accept is missing or wrong)");
 }
 
 static void take_answer(struct flight *f, CURLcode rc)
@@ -219,7 +229,7 @@ static void flight_setup(struct flight *f)
         f->headers = curl_slist_append(f->headers, "Connection: Upgrade");
         f->headers = curl_slist_append(f->headers, "Upgrade: websocket");
         f->headers = curl_slist_append(f->headers, "Sec-WebSocket-Version: 13");
-        f->headers = curl_slist_append(f->headers, "Sec-WebSocket-Key: Y2hhbmdlb3Zlci1nYXRlIQ==");
+        f->headers = curl_slist_append(f->headers, "Sec-WebSocket-Key: " UPGRADE_KEY);
     } else if (ask->method) {
         f->post = x_asprintf("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}",
                              ask->method, ask->params && *ask->params ? ask->params : "[]");

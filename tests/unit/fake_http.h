@@ -1,6 +1,8 @@
 /* A small HTTP server in a thread, for the units of gates and check: answers are set as it runs. */
 #pragma once
 
+#include "net/ws.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -20,7 +22,7 @@ struct fake_http {
     const char *body;        /* to a GET */
     const char *version;
     atomic_long slot, step;  /* getSlot; step is added at each question */
-    bool upgrade;            /* answers an upgrade with 101, else 400 */
+    int upgrade;             /* 1: answers an upgrade with 101, 2: with a wrong key; else 400 */
     atomic_bool hang;        /* takes the request and says nothing */
     int hung[64], hung_n;
 };
@@ -41,11 +43,15 @@ static inline void fake_answer(struct fake_http *f, int fd, const char *request)
 {
     char body[512], out[1024];
     if (strcasestr(request, "upgrade: websocket")) {
-        const char *text =
-            f->upgrade ? "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                         "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-                       : "HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n";
-        (void)!write(fd, text, strlen(text));
+        char key[WS_KEY_SIZE] = "", accept[WS_ACCEPT_SIZE];
+        sscanf(strcasestr(request, "sec-websocket-key:") + 18, " %24s", key);
+        ws_accept(f->upgrade == 2 ? "another" : key, accept);
+        snprintf(out, sizeof(out), "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                                   "Upgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+                 accept);
+        if (!f->upgrade)
+            snprintf(out, sizeof(out), "HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n");
+        (void)!write(fd, out, strlen(out));
         return;
     }
     if (strstr(request, "getSlot"))

@@ -290,7 +290,9 @@ static void a_websocket_is_upgraded_for_real(void **state)
     add(GATE_WEBSOCKET, "websocket");
     assert_false(look().pass);
     assert_says(look().said, "no upgrade to a websocket: status 400");
-    blue.upgrade = true;
+    blue.upgrade = 2;
+    assert_false(look().pass);
+    blue.upgrade = 1;
     assert_true(look().pass);
     spec[BLUE].traffic.ws_port = "ws"; /* its own port, which nobody has */
     int p, fd = fake_listen(&p);
