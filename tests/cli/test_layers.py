@@ -171,3 +171,8 @@ def test_the_system_call_rule_sees_a_violation(tmp_path):
     nm = subprocess.run(["nm", "-A", "-u", tmp_path / "spec_x.o"], capture_output=True, text=True, check=True).stdout
     names = {plain(symbol) for _, symbol in system_calls(nm)}
     assert names == {"opendir", "open", "fsync", "read", "stat", "getpid"}
+
+
+def test_the_map_lists_the_layers_in_this_order(root):
+    text = (root / "ARCHITECTURE.md").read_text()
+    assert re.findall(r"^    src/([a-z]+)/ ", text, re.M) == LAYERS
