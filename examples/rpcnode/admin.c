@@ -70,6 +70,26 @@ static json_t *do_set_identity(struct node *node, const json_t *params, const ch
     return json_null();
 }
 
+static json_t *do_fault(struct node *node, const json_t *params, const char **ret_fault)
+{
+    static const char *const names[FAULT_COUNT] = {
+        [FAULT_NONE] = "none",   [FAULT_BEHIND] = "behind", [FAULT_ERRORS] = "errors",
+        [FAULT_STALL] = "stall", [FAULT_HANG] = "hang",
+    };
+    const char *name = json_string_value(json_array_get(params, 0));
+    for (int i = 0; name != NULL && i < FAULT_COUNT; i++) {
+        if (strcmp(name, names[i]) != 0)
+            continue;
+        log_line("WARN", "fault from now on: %s", name);
+        node->fault = i;
+        if (i == FAULT_HANG)
+            server_hang(node);
+        return json_null();
+    }
+    *ret_fault = "expected none, behind, errors, stall or hang";
+    return NULL;
+}
+
 static json_t *do_progress(struct node *node, const json_t *params, const char **ret_fault)
 {
     (void)params;
@@ -120,6 +140,7 @@ static const struct {
 } methods[] = {
     {"exit", do_exit},
     {"setIdentity", do_set_identity},
+    {"fault", do_fault},
     {"startProgress", do_progress},
     {"startTime", do_start_time},
     {"pid", do_pid},

@@ -108,6 +108,18 @@ int admin_client_set_identity(const struct options *o)
     return status;
 }
 
+int admin_client_fault(const struct options *o)
+{
+    const char *name = o->word_count > 1 ? o->words[1] : "";
+    int fd = connect_admin(o->ledger);
+    json_t *result = fd >= 0 ? call(fd, "fault", json_pack("[s]", name)) : NULL;
+    int status = result != NULL ? 0 : 1;
+    if (fd >= 0)
+        close(fd);
+    json_decref(result);
+    return status;
+}
+
 int admin_client_contact_info(const struct options *o)
 {
     int fd = connect_admin(o->ledger);

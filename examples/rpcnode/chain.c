@@ -40,6 +40,8 @@ static void apply(struct chain *c, const struct block *b)
 static bool stalled(struct chain *c)
 {
     const struct options *o = c->node->options;
+    if (c->node->fault == FAULT_STALL)
+        return true;
     if (!o->stall || c->applied < o->stall_after_slots)
         return false;
     uint64_t now = now_mono_ns();

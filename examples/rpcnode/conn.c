@@ -96,10 +96,12 @@ static void conn_send(struct node *node, struct conn *c)
         sent += (size_t)n;
     }
     buf_drop_front(&c->out, sent);
-    if (c->out.n > OUT_MAX || (c->out.n == 0 && c->closing))
+    if (c->out.n > OUT_MAX || (c->out.n == 0 && c->closing)) {
         conn_close(node, c);
-    else
-        watch(node, c, EPOLL_CTL_MOD, c->out.n > 0);
+    } else if (c->blocked != (c->out.n > 0)) {
+        c->blocked = c->out.n > 0;
+        watch(node, c, EPOLL_CTL_MOD, c->blocked);
+    }
 }
 
 void conn_send_pending(struct node *node)

@@ -24,6 +24,7 @@ struct conn {
     bool waited;     /* it has waited, serve it now */
     bool continued;  /* 100 Continue is sent */
     bool pending;    /* has something to send at the end of this round */
+    bool blocked;    /* waits to be writable */
     bool closing;    /* close when `out` is sent */
     bool closed;
 };

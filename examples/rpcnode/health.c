@@ -12,7 +12,9 @@ enum health health_of(const struct node *node, uint64_t *ret_behind)
     *ret_behind = 0;
     if (now_mono_ns() < node->verified_ns)
         return HEALTH_UNKNOWN;
-    if (o->always_behind > 0)
+    if (node->fault == FAULT_BEHIND)
+        *ret_behind = o->health_slot_distance + 1;
+    else if (o->always_behind > 0)
         *ret_behind = o->always_behind;
     else if (heard > tip + o->health_slot_distance)
         *ret_behind = heard - tip;

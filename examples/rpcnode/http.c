@@ -165,6 +165,7 @@ static const char *reason_of(int status)
         {204, "No Content"},
         {400, "Bad Request"},
         {405, "Method Not Allowed"},
+        {500, "Internal Server Error"},
         {411, "Length Required"},
         {413, "Payload Too Large"},
         {431, "Request Header Fields Too Large"},

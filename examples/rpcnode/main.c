@@ -76,6 +76,7 @@ int main(int argc, char **argv)
         {"exit", admin_client_exit},
         {"set-identity", admin_client_set_identity},
         {"contact-info", admin_client_contact_info},
+        {"fault", admin_client_fault},
         {"init", init_data},
         {"keygen", keygen},
     };

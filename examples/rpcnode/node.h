@@ -30,6 +30,16 @@ enum timer {
     TIMER_COUNT,
 };
 
+/* What is made to go wrong while the node runs (`rpcnode --ledger DIR fault NAME`). */
+enum fault {
+    FAULT_NONE,
+    FAULT_BEHIND, /* health says so */
+    FAULT_ERRORS, /* JSON-RPC answers are HTTP 500, nothing is executed */
+    FAULT_STALL,  /* the slot stands still */
+    FAULT_HANG,   /* no answer any more, for good */
+    FAULT_COUNT,
+};
+
 struct node {
     const struct options *options;
     const struct version *version;
@@ -60,8 +70,9 @@ struct node {
     uint64_t open_real_ns; /* when RPC opened; 0: not yet */
     uint64_t verified_ns;  /* health is `unknown` before */
     bool hanging;
-    bool draining; /* --graceful-term, after SIGTERM */
-    bool finished; /* the loop ends, status 0 */
+    _Atomic int fault; /* enum fault */
+    bool draining;     /* --graceful-term, after SIGTERM */
+    bool finished;     /* the loop ends, status 0 */
 
     int request_log_fd;
     struct buf request_log;
@@ -69,6 +80,9 @@ struct node {
 
 /* chain.c: start the thread that makes or follows slots. 0, or -1. */
 int chain_start(struct node *node);
+
+/* server.c: accept, never answer, from now on. */
+void server_hang(struct node *node);
 
 /* health.c: what /health says, and by how many slots it is behind. */
 enum health { HEALTH_OK, HEALTH_BEHIND, HEALTH_UNKNOWN };

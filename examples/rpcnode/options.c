@@ -102,6 +102,7 @@ static void print_help(const struct version *v)
            "(the network: makes slots)\n"
            "    rpcnode init --ledger <DIR> [--accounts <DIR>] [--files N --bytes SIZE]\n"
            "    rpcnode --ledger <DIR> exit [--force] | set-identity <FILE> | contact-info\n"
+           "    rpcnode --ledger <DIR> fault none|behind|errors|stall|hang     (at run time)\n"
            "    rpcnode keygen <FILE>\n\nOPTIONS:\n",
            v->text);
     for (size_t i = 0; i < TABLE_ROWS; i++) {

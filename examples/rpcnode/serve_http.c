@@ -62,11 +62,17 @@ static bool serve_rpc(struct node *node, struct conn *c, const struct http_reque
     return served;
 }
 
+static bool refuse(struct node *node, struct conn *c, const struct http_request *r)
+{
+    answer_text(node, c, r, 500, "Internal Server Error\n");
+    return true;
+}
+
 static bool serve_plain(struct node *node, struct conn *c, const struct http_request *r)
 {
     uint64_t behind = 0;
     if (strcmp(r->path, "/health") != 0 && strcmp(r->method, "POST") == 0)
-        return serve_rpc(node, c, r);
+        return node->fault == FAULT_ERRORS ? refuse(node, c, r) : serve_rpc(node, c, r);
     if (must_wait(node, c, r->delay_ms))
         return false;
     if (strcmp(r->path, "/health") == 0)

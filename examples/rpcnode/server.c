@@ -133,7 +133,7 @@ static void cut_connections(struct node *node)
     }
 }
 
-static void hang(struct node *node)
+void server_hang(struct node *node)
 {
     log_line("WARN", "hanging from now on");
     node->hanging = true;
@@ -189,7 +189,7 @@ static int run_timer(struct node *node, enum timer timer)
         fprintf(stderr, "thread 'solReplayStage' panicked at rpcnode: --crash-after-ms\n");
         return 101;
     case TIMER_HANG:
-        hang(node);
+        server_hang(node);
         break;
     case TIMER_CUT:
         cut_connections(node);

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from lib import ports, rpcnode
+from lib.ports import bound_ports
 from lib.rpcnode import RpcError, RpcNode
 from lib.waiting import wait_for
 from lib.ws import WsClient
@@ -54,22 +55,6 @@ def copy_node(node, folder):
     shutil.copytree(node.ledger, folder / "ledger", ignore=shutil.ignore_patterns("admin.rpc"))
     shutil.copytree(node.accounts, folder / "accounts")
     return folder
-
-
-def bound_ports(pid):
-    """{("tcp"|"udp", port)} that the process has bound, TCP listeners only."""
-    inodes = set()
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        link = os.readlink(f"/proc/{pid}/fd/{fd}")
-        if link.startswith("socket:["):
-            inodes.add(link[8:-1])
-    found = set()
-    for kind in ("tcp", "udp"):
-        for line in open(f"/proc/net/{kind}").read().splitlines()[1:]:
-            fields = line.split()
-            if fields[9] in inodes and fields[3] in ("0A", "07"):
-                found.add((kind, int(fields[1].split(":")[1], 16)))
-    return found
 
 
 # health
@@ -259,6 +244,25 @@ def test_crash_hang_and_version(tmp_path):
             n.health(timeout=0.3)
     with RpcNode(tmp_path / "liar", args=["--report-version", "9.9.9"]) as n:
         assert n.rpc("getVersion")["solana-core"] == "9.9.9"
+
+
+def test_faults_at_run_time(node):
+    node.wait_health("ok")
+    node.fault("behind")
+    assert node.health() == "behind"
+    node.fault("errors")
+    assert http_once(node, "POST", "/", '{"id":1,"method":"getSlot"}')[0] == 500
+    node.fault("stall")
+    before = wait_for(lambda: node.slot(), "a slot")
+    time.sleep(5 * node.slot_ms / 1000)      # nothing may happen in this time
+    assert node.slot() <= before + 1 and node.health() == "ok"
+    node.fault("none")
+    node.wait_slot(before + 3)
+    assert node.admin("fault", "nonsense").returncode == 1
+    node.fault("hang")
+    with pytest.raises(TimeoutError):
+        node.rpc("getSlot", timeout=0.3)
+    assert node.stop() == 0
 
 
 # websockets

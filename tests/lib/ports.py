@@ -60,3 +60,21 @@ def take_block():
             return PortBlock(first, lock)
         lock.close()
     raise AssertionError("no free block of ports")
+
+
+def bound_ports(pid):
+    """{("tcp"|"udp", port)} that the process has bound on IPv4; of TCP only the listeners."""
+    inodes = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            link = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:       # closed meanwhile
+            continue
+        if link.startswith("socket:["):
+            inodes.add(link[8:-1])
+    found = set()
+    for kind, states in (("tcp", {"0A"}), ("udp", {"07"})):
+        with open(f"/proc/net/{kind}") as table:
+            rows = [line.split() for line in table.read().splitlines()[1:]]
+        found |= {(kind, int(r[1].split(":")[1], 16)) for r in rows if r[9] in inodes and r[3] in states}
+    return found

@@ -182,6 +182,11 @@ class RpcNode:
         """`rpcnode --ledger LEDGER ARGS` with this node's binary."""
         return run("--ledger", self.ledger, *args, binary=self.binary)
 
+    def fault(self, name):
+        """From now on: behind, errors, stall, hang, or none."""
+        done = self.admin("fault", name)
+        assert done.returncode == 0, done.stderr
+
     def wait_exit(self, timeout=10.0):
         return self.process.wait(timeout)
 
