@@ -14,6 +14,7 @@ struct reader {
     yaml_wrong_fn *wrong;
     void *ctx;
     size_t nodes;
+    struct yaml_mark last; /* an empty value has no place of its own: that of what stands before it */
     bool bad;     /* something was reported */
     bool stopped; /* reading on makes no sense */
 };
@@ -31,12 +32,12 @@ static void stop(struct reader *r, struct yaml_mark at, const char *text)
     r->stopped = true;
 }
 
-static struct yaml_mark mark_of(struct fy_event *ev)
+static struct yaml_mark mark_of(struct reader *r, struct fy_event *ev)
 {
-    const struct fy_mark *m = fy_event_start_mark(ev);
-    if (!m)
-        return (struct yaml_mark){1, 1};
-    return (struct yaml_mark){m->line + 1, m->column + 1};
+    const struct fy_mark *m = fy_event_get_token(ev) ? fy_event_start_mark(ev) : NULL;
+    if (m)
+        r->last = (struct yaml_mark){m->line + 1, m->column + 1};
+    return r->last;
 }
 
 static void report_parser_errors(struct reader *r)
@@ -88,7 +89,7 @@ static bool is_null_word(const char *s)
 
 static struct yaml_node *read_scalar(struct reader *r, struct fy_event *ev)
 {
-    struct yaml_mark at = mark_of(ev);
+    struct yaml_mark at = mark_of(r, ev);
     struct fy_token *token = fy_event_get_token(ev);
     size_t len = 0;
     const char *text = token ? fy_token_get_text(token, &len) : "";
@@ -168,7 +169,7 @@ static void read_map(struct reader *r, struct yaml_node *map, int depth)
 /* The node that begins with this event; NULL only when reading has stopped. */
 static const struct yaml_node *read_node(struct reader *r, struct fy_event *ev, int depth)
 {
-    struct yaml_mark at = mark_of(ev);
+    struct yaml_mark at = mark_of(r, ev);
     if (depth > YAML_MAX_DEPTH)
         stop(r, at, "nested too deeply; write at most 32 levels");
     if (ev->type == FYET_ALIAS || has_decoration(ev)) {
@@ -206,7 +207,7 @@ static const struct yaml_node *read_stream(struct reader *r)
         if (type == FYET_SCALAR || type == FYET_SEQUENCE_START || type == FYET_MAPPING_START ||
             type == FYET_ALIAS) {
             if (root)
-                stop(r, mark_of(ev), "a second document (`---`); write one document");
+                stop(r, mark_of(r, ev), "a second document (`---`); write one document");
             else
                 root = read_node(r, ev, 1);
         }
@@ -219,7 +220,7 @@ static const struct yaml_node *read_stream(struct reader *r)
 int yaml_parse(struct arena *arena, const char *text, size_t n, yaml_wrong_fn *wrong, void *ctx,
                const struct yaml_node **ret)
 {
-    struct reader r = {.arena = arena, .wrong = wrong, .ctx = ctx};
+    struct reader r = {.arena = arena, .wrong = wrong, .ctx = ctx, .last = {1, 1}};
     *ret = NULL;
     if (n > YAML_MAX_BYTES) {
         stop(&r, (struct yaml_mark){1, 1}, "the file is larger than 1 MiB; write a smaller one");
