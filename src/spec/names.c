@@ -170,7 +170,7 @@ static void add_name(struct loader *l, enum colour c, struct yaml_mark at, const
     if (name_value(l, c, name, out))
         return;
     unknown_name(l, c, at, shown, name);
-    str_add(out, "unknown"); /* so that it is not reported as an empty path as well */
+    str_addf(out, "unknown-%s", colour_name(c)); /* nothing that is reported again, as empty or equal */
 }
 
 const char *loader_expand(struct loader *l, enum colour c, struct yaml_mark at, const char *shown,
