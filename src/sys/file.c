@@ -113,21 +113,32 @@ static int sync_parent(const char *path, struct err *err)
     return sys_dir_sync(dir, err);
 }
 
-int sys_file_write_atomic(const char *path, const char *bytes, size_t n, mode_t mode,
-                          struct err *err)
+static int replace(const char *path, const char *bytes, size_t n, mode_t mode, bool sync,
+                   struct err *err)
 {
     cleanup_free char *tmp = x_asprintf("%s.tmp", path);
     cleanup_fd int fd = sys_open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode);
     if (fd < 0)
         return err_sys(err, code_of_errno(), "create '%s'", tmp);
-    if (fchmod(fd, mode) < 0 || sys_write_all(fd, bytes, n) < 0 || fsync(fd) < 0) {
+    if (fchmod(fd, mode) < 0 || sys_write_all(fd, bytes, n) < 0 || (sync && fsync(fd) < 0)) {
         err_sys(err, ERR_FAILED, "write '%s'", tmp);
         (void)unlink(tmp);
         return -1;
     }
     if (rename(tmp, path) < 0)
         return err_sys(err, ERR_FAILED, "rename '%s' to '%s'", tmp, path);
-    return sync_parent(path, err);
+    return sync ? sync_parent(path, err) : 0;
+}
+
+int sys_file_write_atomic(const char *path, const char *bytes, size_t n, mode_t mode,
+                          struct err *err)
+{
+    return replace(path, bytes, n, mode, true, err);
+}
+
+int sys_file_replace(const char *path, const char *bytes, size_t n, mode_t mode, struct err *err)
+{
+    return replace(path, bytes, n, mode, false, err);
 }
 
 int sys_file_touch(const char *path, mode_t mode, struct err *err)

@@ -18,6 +18,10 @@ must_check int sys_file_tail(const char *path, size_t n, struct str *ret, struct
 must_check int sys_file_write_atomic(const char *path, const char *bytes, size_t n, mode_t mode,
                                      struct err *err);
 
+/* The same without waiting for the disk: whole or not at all for readers, but not after a power cut. */
+must_check int sys_file_replace(const char *path, const char *bytes, size_t n, mode_t mode,
+                                struct err *err);
+
 /* Creates an empty file (mode is exact, whatever the umask), or leaves one that is there. */
 must_check int sys_file_touch(const char *path, mode_t mode, struct err *err);
 

@@ -1,0 +1,426 @@
+/* One entry of a directory: a file, a link, a FIFO. Directories are walk.c's. */
+#include "clone/remove.h"
+#include "clone/run.h"
+#include "sys/fault.h"
+#include "sys/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define CHUNK ((uint64_t)64 << 20) /* between two looks at whether to stop */
+
+static int fail_full(struct run *r, const char *path, int saved, struct err *err)
+{
+    uint64_t bytes = 0, inodes = 0;
+    char done[24], total[24], left[24];
+    (void)sys_fs_space(r->dst_top, &bytes, &inodes);
+    uint64_t did = atomic_load(&r->bytes);
+    str_bytes(done, sizeof(done), did);
+    str_bytes(left, sizeof(left), bytes);
+    str_bytes(total, sizeof(total), r->o->bytes_total);
+    errno = saved;
+    if (r->o->bytes_total)
+        err_sys(err, ERR_FAILED,
+                "clone '%s' to '%s': at '%s', with %s of %s done and %s (%llu inodes) free", r->src,
+                r->dst, path, done, total, left, (unsigned long long)inodes);
+    else
+        err_sys(err, ERR_FAILED,
+                "clone '%s' to '%s': at '%s', with %s done and %s (%llu inodes) free", r->src,
+                r->dst, path, done, left, (unsigned long long)inodes);
+    return err_hint(
+        err, "free space where '%s' lies, or give the volume another place; then run it again",
+        r->dst);
+}
+
+int run_fail(struct run *r, const char *what, const char *path, struct err *err)
+{
+    int e = errno;
+    if (e == ENOSPC || e == EDQUOT)
+        return fail_full(r, path, e, err);
+    if (e == EXDEV) {
+        err_set(err, ERR_FAILED,
+                "clone '%s': '%s' is a mount point inside it, and another file system is not "
+                "cloned along",
+                r->src, path);
+        err->sys = e;
+        return err_hint(err, "make it a volume of its own, or exclude it");
+    }
+    errno = e;
+    return err_sys(err, ERR_FAILED, "clone '%s' to '%s': %s '%s'", r->src, r->dst, what, path);
+}
+
+int run_gone(struct run *r, const char *path, struct err *err)
+{
+    if (r->o->live_source) {
+        atomic_fetch_add(&r->vanished, 1);
+        return 0;
+    }
+    return err_set(err, ERR_FAILED,
+                   "clone '%s': '%s' vanished meanwhile: somebody writes to the source", r->src,
+                   path);
+}
+
+/* Labels of security modules belong to the place, not to the data, and may be refused there. */
+static bool xattr_may_fail(const char *key)
+{
+    return str_starts(key, "security.") && !str_eq(key, "security.capability");
+}
+
+static int copy_xattr(struct run *r, struct run_scratch *s, int src, const char *src_name, int dst,
+                      const char *dst_name, const char *key, const char *path, struct err *err)
+{
+    ssize_t n = sys_xattr_get(src, src_name, key, s->value, RUN_XATTRS);
+    if (n < 0 && (errno == ENODATA || xattr_may_fail(key)))
+        return 0;
+    if (n < 0)
+        return run_fail(r, "read an attribute of", path, err);
+    if (sys_xattr_set(dst, dst_name, key, s->value, (size_t)n) == 0 || xattr_may_fail(key))
+        return 0;
+    if (errno != EOPNOTSUPP && errno != EPERM)
+        return run_fail(r, "set an attribute of", path, err);
+    return err_sys(err, ERR_UNSUPPORTED,
+                   "clone '%s' to '%s': '%s' has the attribute '%s', and %s cannot keep it", r->src,
+                   r->dst, path, key, sys_fs_name(r->dst_magic));
+}
+
+/* Returns how many there are. */
+static int copy_xattrs(struct run *r, struct run_scratch *s, int src, const char *src_name, int dst,
+                       const char *dst_name, const char *path, struct err *err)
+{
+    ssize_t n = sys_xattr_list(src, src_name, s->keys, RUN_XATTRS);
+    if (n < 0 && errno == EOPNOTSUPP)
+        return 0;
+    if (n < 0)
+        return run_fail(r, "list the attributes of", path, err);
+    int count = 0;
+    for (const char *key = s->keys; key < s->keys + n; key += strlen(key) + 1, count++)
+        if (copy_xattr(r, s, src, src_name, dst, dst_name, key, path, err) < 0)
+            return -1;
+    return count;
+}
+
+int run_finish(struct run *r, struct run_scratch *s, int src_dir, const char *src_name, int dst_dir,
+               const char *dst_name, const struct sys_node *want, const struct sys_node *now,
+               const char *path, struct err *err)
+{
+    /* A change of owner drops set-user-ID and capabilities, an ACL changes the mode, and all of
+     * them change times: so in this order, and the times last. They are the mark of a complete
+     * file. */
+    bool chown_needed = now->uid != want->uid || now->gid != want->gid;
+    if (chown_needed && sys_tree_set_owner(dst_dir, dst_name, want->uid, want->gid) < 0)
+        return run_fail(r, "set the owner of", path, err);
+    int attrs = copy_xattrs(r, s, src_dir, src_name, dst_dir, dst_name, path, err);
+    if (attrs < 0)
+        return -1;
+    bool chmod_needed = chown_needed || attrs || ((now->mode ^ want->mode) & 07777);
+    if (!S_ISLNK(want->mode) && chmod_needed &&
+        sys_tree_set_mode(dst_dir, dst_name, want->mode & 07777) < 0)
+        return run_fail(r, "set the mode of", path, err);
+    if (sys_tree_set_times(dst_dir, dst_name, want->atime, want->mtime) < 0)
+        return run_fail(r, "set the times of", path, err);
+    return 0;
+}
+
+/* ---- contents ---- */
+
+struct file {
+    int src, dst;
+    const char *path;
+    struct sys_node node;
+};
+
+static int copy_through_us(struct run *r, struct run_scratch *s, const struct file *f, uint64_t off,
+                           uint64_t end, uint64_t *ret_at, struct err *err)
+{
+    while (off < end && !pool_stopping(r->base.pool)) {
+        size_t want = end - off < RUN_BUFFER ? (size_t)(end - off) : RUN_BUFFER;
+        ssize_t n = sys_file_pread(f->src, s->data, want, off);
+        if (n < 0)
+            return run_fail(r, "read", f->path, err);
+        if (n == 0)
+            break;
+        if (sys_file_pwrite(f->dst, s->data, (size_t)n, off) < 0)
+            return run_fail(r, "write", f->path, err);
+        off += (uint64_t)n;
+        atomic_fetch_add_explicit(&r->bytes, (uint64_t)n, memory_order_relaxed);
+    }
+    *ret_at = off;
+    return 0;
+}
+
+static bool range_unsupported(int e)
+{
+    return e == EXDEV || e == EOPNOTSUPP || e == ENOSYS || e == EINVAL || e == EBADF;
+}
+
+/* Copies [off, end); *ret_at is where it ended: before `end` if the file has become shorter. */
+static int copy_range(struct run *r, struct run_scratch *s, const struct file *f, uint64_t off,
+                      uint64_t end, uint64_t *ret_at, struct err *err)
+{
+    while (r->copy_range && off < end && !pool_stopping(r->base.pool)) {
+        uint64_t want = end - off < CHUNK ? end - off : CHUNK;
+        ssize_t n = sys_file_copy_range(f->dst, f->src, off, (size_t)want);
+        if (n < 0 && !range_unsupported(errno))
+            return run_fail(r, "copy", f->path, err);
+        if (n <= 0)
+            break; /* some kernels say 0 where they cannot: reading tells */
+        off += (uint64_t)n;
+        atomic_fetch_add_explicit(&r->bytes, (uint64_t)n, memory_order_relaxed);
+    }
+    return copy_through_us(r, s, f, off, end, ret_at, err);
+}
+
+static int shrunk(struct run *r, const struct file *f, uint64_t at, struct err *err)
+{
+    if (pool_stopping(r->base.pool))
+        return 0;
+    if (!r->o->live_source)
+        return err_set(err, ERR_FAILED,
+                       "clone '%s': '%s' became shorter meanwhile: somebody writes to the source",
+                       r->src, f->path);
+    if (sys_file_truncate(f->dst, at) < 0)
+        return run_fail(r, "cut", f->path, err);
+    return 0;
+}
+
+static int copy_sparse(struct run *r, struct run_scratch *s, const struct file *f, struct err *err)
+{
+    uint64_t off = 0, at = 0;
+    if (sys_file_truncate(f->dst, f->node.size) < 0)
+        return run_fail(r, "set the size of", f->path, err);
+    while (off < f->node.size && !pool_stopping(r->base.pool)) {
+        int64_t data = sys_file_seek_data(f->src, off);
+        if (data < 0 && errno == ENXIO)
+            break;
+        int64_t hole = data < 0 ? -1 : sys_file_seek_hole(f->src, (uint64_t)data);
+        if (hole < 0)
+            return run_fail(r, "look for holes in", f->path, err);
+        uint64_t end = (uint64_t)hole < f->node.size ? (uint64_t)hole : f->node.size;
+        if ((uint64_t)data >= end)
+            break;
+        if (copy_range(r, s, f, (uint64_t)data, end, &at, err) < 0)
+            return -1;
+        if (at < end)
+            return shrunk(r, f, at, err);
+        off = end;
+    }
+    return 0;
+}
+
+static int copy_contents(struct run *r, struct run_scratch *s, const struct file *f,
+                         struct err *err)
+{
+    if (f->node.allocated < f->node.size)
+        return copy_sparse(r, s, f, err);
+    uint64_t at = 0;
+    if (copy_range(r, s, f, 0, f->node.size, &at, err) < 0)
+        return -1;
+    return at < f->node.size ? shrunk(r, f, at, err) : 0;
+}
+
+static int reflink_contents(struct run *r, const struct file *f, struct err *err)
+{
+    if (sys_file_reflink(f->dst, f->src) == 0) {
+        uint64_t data = f->node.allocated < f->node.size ? f->node.allocated : f->node.size;
+        atomic_fetch_add_explicit(&r->bytes, data, memory_order_relaxed);
+        return 0;
+    }
+    if (errno != EXDEV && errno != EOPNOTSUPP && errno != EINVAL && errno != ENOTTY)
+        return run_fail(r, "reflink", f->path, err);
+    err_sys(err, ERR_UNSUPPORTED, "clone '%s' to '%s': %s cannot reflink '%s' there", r->src,
+            r->dst, sys_fs_name(r->dst_magic), f->path);
+    return err_hint(err, "use the driver 'copy' for this volume, or put both colours on one XFS "
+                         "(reflink=1) or btrfs");
+}
+
+static int open_source(const struct run_dir *d, const char *name)
+{
+    int flags = O_RDONLY | O_NONBLOCK; /* a FIFO that took the file's place must not hang us */
+    int fd = sys_tree_open(d->src, name, flags | O_NOATIME, 0);
+    return fd < 0 && errno == EPERM ? sys_tree_open(d->src, name, flags, 0) : fd;
+}
+
+static int fill_file(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
+                     struct file *f, struct err *err)
+{
+    cleanup_fd int dst =
+        sys_tree_open(d->dst, name, O_WRONLY | O_CREAT | O_EXCL, f->node.mode & 0777);
+    if (dst < 0 && errno == EEXIST && r->existing && sys_tree_unlink(d->dst, name, false) == 0)
+        dst = sys_tree_open(d->dst, name, O_WRONLY | O_CREAT | O_EXCL, f->node.mode & 0777);
+    struct sys_node now;
+    f->dst = dst;
+    if (dst < 0 || sys_node_at(dst, "", &now) < 0)
+        return run_fail(r, "create", f->path, err);
+    if (f->node.size) {
+        int ok =
+            r->o->mode == TREE_REFLINK ? reflink_contents(r, f, err) : copy_contents(r, s, f, err);
+        if (ok < 0)
+            return -1;
+    }
+    if (pool_stopping(r->base.pool))
+        return 0; /* perhaps half: without its times it counts as not done */
+    return run_finish(r, s, f->src, "", dst, "", &f->node, &now, f->path, err);
+}
+
+/* ---- what is there already ---- */
+
+static bool is_same(const struct run *r, const struct sys_node *want, const struct sys_node *have)
+{
+    if ((want->mode & S_IFMT) != (have->mode & S_IFMT) || want->size != have->size ||
+        !sys_stamp_eq(want->mtime, have->mtime))
+        return false;
+    return !r->refresh || sys_stamp_before(want->ctime, r->since);
+}
+
+/* 1: complete already; 0: to be done (what was there is gone). */
+static int reuse(struct run *r, struct run_dir *d, const char *name, const struct sys_node *want,
+                 const char *path, struct err *err)
+{
+    struct sys_node have;
+    if (!r->existing)
+        return 0;
+    if (sys_node_at(d->dst, name, &have) < 0)
+        return errno == ENOENT ? 0 : run_fail(r, "look at", path, err);
+    if (is_same(r, want, &have) && (want->nlink > 1 || have.nlink == 1)) {
+        uint64_t data = want->allocated < want->size ? want->allocated : want->size;
+        atomic_fetch_add(&r->reused, 1);
+        atomic_fetch_add_explicit(&r->bytes, S_ISREG(want->mode) ? data : 0, memory_order_relaxed);
+        return 1;
+    }
+    if (!S_ISDIR(have.mode))
+        return sys_tree_unlink(d->dst, name, false) < 0 ? run_fail(r, "replace", path, err) : 0;
+    cleanup_fd int fd = sys_tree_beneath(d->dst, name);
+    if (fd < 0 || tree_empty(fd, path, NULL, err) < 0 || sys_tree_unlink(d->dst, name, true) < 0)
+        return fd < 0 || !err->code ? run_fail(r, "replace", path, err) : -1;
+    return 0;
+}
+
+/* A further name of a file that is cloned already. 1: done. */
+static int link_to(struct run *r, struct run_dir *d, const char *name, const char *to,
+                   const char *path, struct err *err)
+{
+    const char *slash = strrchr(to, '/');
+    cleanup_free char *dir = x_strndup(to, slash ? (size_t)(slash - to) : 0);
+    cleanup_fd int dir_fd = sys_tree_beneath(r->dst_top, dir);
+    const char *base = slash ? slash + 1 : to;
+    struct sys_node a, b;
+    if (dir_fd < 0)
+        return run_fail(r, "find the first name of", path, err);
+    if (r->existing && sys_node_at(d->dst, name, &a) == 0) {
+        if (sys_node_at(dir_fd, base, &b) == 0 && a.ino == b.ino && a.dev == b.dev)
+            return 0;
+        if (sys_tree_unlink(d->dst, name, false) < 0)
+            return run_fail(r, "replace", path, err);
+    }
+    if (sys_tree_link(dir_fd, base, d->dst, name) < 0)
+        return run_fail(r, "link", path, err);
+    return 0;
+}
+
+static int clone_first(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
+                       struct file *f, struct err *err)
+{
+    int have = reuse(r, d, name, &f->node, f->path, err);
+    if (have != 0)
+        return have < 0 ? -1 : 0;
+    return fill_file(r, s, d, name, f, err);
+}
+
+static int clone_linked(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
+                        struct file *f, struct err *err)
+{
+    cleanup_free char *to = links_claim(r->links, &f->node);
+    if (to) {
+        atomic_fetch_add(&r->linked, 1);
+        return link_to(r, d, name, to, f->path, err);
+    }
+    int ok = clone_first(r, s, d, name, f, err);
+    links_settle(r->links, &f->node, ok < 0 || pool_stopping(r->base.pool) ? NULL : f->path);
+    return ok;
+}
+
+static int clone_file(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
+                      const char *path, struct err *err)
+{
+    struct file f = {.path = path, .dst = -1};
+    if (r->existing) { /* most are as they were: no need to open them */
+        if (sys_node_at(d->src, name, &f.node) < 0)
+            return errno == ENOENT ? run_gone(r, path, err) : run_fail(r, "look at", path, err);
+        int have = f.node.nlink == 1 ? reuse(r, d, name, &f.node, path, err) : 0;
+        if (have != 0)
+            return have < 0 ? -1 : 0;
+    }
+    cleanup_fd int src = open_source(d, name);
+    if (src < 0 && (errno == ENOENT || errno == ELOOP))
+        return run_gone(r, path, err);
+    if (src < 0 || sys_node_at(src, "", &f.node) < 0)
+        return run_fail(r, "open", path, err);
+    if (!S_ISREG(f.node.mode))
+        return run_gone(r, path, err);
+    if (f.node.mount != r->mount) {
+        errno = EXDEV;
+        return run_fail(r, "enter", path, err);
+    }
+    f.src = src;
+    return f.node.nlink > 1 ? clone_linked(r, s, d, name, &f, err)
+                            : fill_file(r, s, d, name, &f, err);
+}
+
+/* Links, FIFOs, devices. */
+static int clone_special(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
+                         const char *path, struct err *err)
+{
+    struct sys_node node, now;
+    char target[PATH_MAX];
+    if (sys_node_at(d->src, name, &node) < 0)
+        return errno == ENOENT ? run_gone(r, path, err) : run_fail(r, "look at", path, err);
+    bool is_link = S_ISLNK(node.mode);
+    atomic_fetch_add(is_link ? &r->symlinks : &r->others, 1);
+    int have = reuse(r, d, name, &node, path, err);
+    if (have != 0)
+        return have < 0 ? -1 : 0;
+    if (is_link && sys_tree_readlink(d->src, name, target, sizeof(target)) < 0)
+        return errno == ENOENT ? run_gone(r, path, err) : run_fail(r, "read the link", path, err);
+    int ok = is_link ? sys_tree_symlink(target, d->dst, name)
+                     : sys_tree_mknod(d->dst, name, node.mode & (S_IFMT | 0777), node.rdev);
+    if (ok < 0 || sys_node_at(d->dst, name, &now) < 0)
+        return run_fail(r, "create", path, err);
+    return run_finish(r, s, d->src, name, d->dst, name, &node, &now, path, err);
+}
+
+static unsigned char real_type(const struct run_dir *d, const char *name, unsigned char type)
+{
+    struct sys_node node;
+    if (type != DT_UNKNOWN || sys_node_at(d->src, name, &node) < 0)
+        return type;
+    return (unsigned char)IFTODT(node.mode);
+}
+
+int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
+              unsigned char type, struct err *err)
+{
+    str_clear(&s->path);
+    str_addf(&s->path, "%s%s%s", d->path, *d->path ? "/" : "", name);
+    const char *path = str_cstr(&s->path);
+    if (run_excluded(r, path)) {
+        atomic_fetch_add(&r->excluded, 1);
+        return 0;
+    }
+    if (sys_fault_point("clone/entry") < 0)
+        return run_fail(r, "clone", path, err);
+    type = real_type(d, name, type);
+    if (type == DT_SOCK) {
+        atomic_fetch_add(&r->sockets, 1);
+        return 0;
+    }
+    if (type != DT_REG)
+        return clone_special(r, s, d, name, path, err);
+    int ok = clone_file(r, s, d, name, path, err);
+    atomic_fetch_add_explicit(&r->files, 1, memory_order_relaxed);
+    return ok;
+}

@@ -1,0 +1,67 @@
+/* One run of the cloner: what walk.c (directories) and entry.c (what is in them) share. Private to
+ * this folder. */
+#pragma once
+
+#include "base/str.h"
+#include "clone/links.h"
+#include "clone/pool.h"
+#include "clone/tree.h"
+#include "sys/tree.h"
+
+#include <stdatomic.h>
+
+#define RUN_BUFFER ((size_t)262144) /* copies through here stay in the processor's cache */
+#define RUN_XATTRS ((size_t)65536)  /* the kernel's limit for a list, and for a value */
+
+/* What one thread needs; made once, never shared. */
+struct run_scratch {
+    char *data;         /* RUN_BUFFER */
+    char *keys, *value; /* RUN_XATTRS each */
+    struct str path;    /* of the entry at hand, below the top */
+};
+
+/* A directory being cloned. Its times are set when the last reference goes. */
+struct run_dir {
+    atomic_uint refs;
+    int src, dst; /* descriptors */
+    struct sys_node node;
+    bool look_for_gone; /* second pass: names may have vanished here */
+    char path[];        /* below the top, "" for the top itself */
+};
+
+struct run {
+    struct pool_ctx base; /* first */
+    const struct tree_options *o;
+    const char *src, *dst; /* for messages */
+    int src_top, dst_top;
+    uint64_t mount; /* the source's: nothing else is entered */
+    bool existing;  /* DST may hold entries already: resume, refresh */
+    bool refresh;   /* and those that differ from SRC are replaced */
+    nsec_t since;
+    bool copy_range; /* the file system may share blocks, or copy by itself */
+    uint64_t dst_magic;
+    struct links *links;
+    struct run_scratch *scratch; /* one a thread */
+    unsigned threads;
+    nsec_t began;
+    atomic_ullong files, dirs, linked, symlinks, others, sockets, excluded, vanished, reused,
+        removed, bytes;
+};
+
+/* walk.c */
+must_check int run_walk(struct run *r, struct err *err);
+
+/* entry.c. Clones one name that is no directory. `type` is a DT_ value. */
+must_check int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
+                         unsigned char type, struct err *err);
+
+/* Gives a finished object the source's owner, attributes, mode and times, in the order in which
+ * they do not spoil each other. `now`: what the clone's object has now. */
+must_check int run_finish(struct run *r, struct run_scratch *s, int src_dir, const char *src_name,
+                          int dst_dir, const char *dst_name, const struct sys_node *want,
+                          const struct sys_node *now, const char *path, struct err *err);
+
+/* The clone's error for errno: a full disk says how much is missing. */
+int run_fail(struct run *r, const char *what, const char *path, struct err *err);
+int run_gone(struct run *r, const char *path, struct err *err);
+bool run_excluded(const struct run *r, const char *path);

@@ -1,0 +1,344 @@
+#include "clone/tree.h"
+
+#include "clone/remove.h"
+#include "clone/run.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- may it be done at all ---- */
+
+/* realpath(3), of the parent where the path itself is not there yet. */
+static char *real_of(const char *path)
+{
+    char *real = NULL;
+    if (sys_path_real(path, &real, NULL) == 0)
+        return real;
+    cleanup_free char *copy = x_strdup(path);
+    for (size_t n = strlen(copy); n > 1 && copy[n - 1] == '/'; n--)
+        copy[n - 1] = '\0';
+    char *slash = strrchr(copy, '/');
+    const char *base = slash ? slash + 1 : copy;
+    if (slash == copy)
+        return x_strdup(copy);
+    if (slash)
+        *slash = '\0';
+    if (sys_path_real(slash ? copy : ".", &real, NULL) < 0)
+        return x_strdup(path);
+    char *full = x_asprintf("%s/%s", str_eq(real, "/") ? "" : real, base);
+    free(real);
+    return full;
+}
+
+static bool inside(const char *outer, const char *inner)
+{
+    size_t n = strlen(outer);
+    return strncmp(outer, inner, n) == 0 && (inner[n] == '/' || !inner[n] || str_eq(outer, "/"));
+}
+
+static int refuse_nesting(const char *src, const char *dst, struct err *err)
+{
+    cleanup_free char *a = real_of(src), *b = real_of(dst);
+    if (inside(a, b) || inside(b, a))
+        return err_set(err, ERR_USAGE, "clone '%s' to '%s': one lies in the other", src, dst);
+    return 0;
+}
+
+/* What of an owner's words must be found in DST's mark. */
+static struct sentinel claim_of(const struct tree_options *o)
+{
+    struct sentinel want = {0};
+    if (o->owner) {
+        want = *o->owner;
+        want.state = 0;
+    }
+    return want;
+}
+
+static int mark(const char *dst, const struct sentinel *owner, enum sentinel_state state,
+                struct err *err)
+{
+    struct sentinel s = *owner;
+    s.state = state;
+    s.created = 0;
+    s.boot[0] = '\0';
+    return sentinel_write(dst, &s, err);
+}
+
+struct remove_hooks {
+    const struct tree_options *o;
+};
+
+static bool cancel_removal(void *ctx)
+{
+    const struct tree_options *o = ((struct remove_hooks *)ctx)->o;
+    return o->cancel && o->cancel(o->ctx);
+}
+
+static int start_over(const char *dst, const struct tree_options *o, struct err *err)
+{
+    cleanup_fd int fd = sys_tree_top(dst, false);
+    if (fd < 0)
+        return err_sys(err, ERR_FAILED, "open '%s'", dst);
+    struct remove_hooks hooks = {.o = o};
+    struct tree_remove_options ro = {
+        .threads = o->threads,
+        .cancel = cancel_removal,
+        .ctx = &hooks,
+    };
+    return tree_empty(fd, dst, &ro, err);
+}
+
+static int take_ours(const char *dst, const struct tree_options *o, const struct sentinel *found,
+                     bool *ret_existing, struct err *err)
+{
+    if (!o->owner)
+        return err_set(err, ERR_FOREIGN,
+                       "'%s' is a volume of service %s (%s): it is not cloned onto", dst,
+                       found->service, found->colour);
+    bool fresh = sentinel_this_boot(found);
+    if (found->state == SENTINEL_READY || found->state == SENTINEL_LIVE ||
+        (found->state == SENTINEL_COPIED && fresh))
+        return err_set(err, ERR_EXISTS, "'%s' holds a finished clone of upgrade %s", dst,
+                       found->upgrade);
+    /* After a power cut a file may have its size and times, and not its contents. */
+    *ret_existing = o->resume && fresh;
+    return *ret_existing ? 0 : start_over(dst, o, err);
+}
+
+/* Leaves DST there, ours, and marked. *ret_existing: it may hold files of this very clone. */
+static int prepare(const char *src, const char *dst, const struct tree_options *o,
+                   bool *ret_existing, struct err *err)
+{
+    struct sentinel want = claim_of(o), found;
+    *ret_existing = false;
+    if (o->owner && (!*want.service || !*want.colour || !*want.upgrade))
+        return err_set(err, ERR_USAGE,
+                       "clone to '%s': no service, colour or upgrade to mark it with", dst);
+    if (refuse_nesting(src, dst, err) < 0)
+        return -1;
+    bool made = false;
+    switch (sentinel_look(dst, &want, &found, err)) {
+    case SENTINEL_FOREIGN:
+        return err_ctx(err, "clone '%s'", src);
+    case SENTINEL_OURS:
+        return take_ours(dst, o, &found, ret_existing, err);
+    case SENTINEL_ABSENT:
+        made = sys_tree_mkdir(AT_FDCWD, dst, 0700) == 0;
+        if (!made)
+            return err_sys(err, ERR_FAILED, "create '%s'", dst);
+        break;
+    case SENTINEL_EMPTY:
+        break;
+    }
+    if (!o->owner || mark(dst, o->owner, SENTINEL_CLONING, err) == 0)
+        return 0;
+    if (sentinel_remove(dst, NULL) == 0 && made)
+        (void)sys_tree_unlink(AT_FDCWD, dst, true);
+    return -1;
+}
+
+int tree_begin(const char *src, const char *dst, const struct tree_options *o, struct err *err)
+{
+    struct tree_options again = *o;
+    bool existing;
+    again.resume = false;
+    if (!o->owner)
+        return err_set(err, ERR_USAGE, "clone to '%s': nobody to mark it for", dst);
+    return prepare(src, dst, &again, &existing, err);
+}
+
+/* ---- the run ---- */
+
+static bool may_share(uint64_t magic)
+{
+    static const uint64_t known[] = {XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, NFS_SUPER_MAGIC,
+                                     0x2fc12fc1 /* ZFS */, 0xca451a4e /* bcachefs */};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (known[i] == magic)
+            return true;
+    return false;
+}
+
+static void fill_result(const struct run *r, struct tree_result *ret)
+{
+    if (!ret)
+        return;
+    *ret = (struct tree_result){
+        .files = atomic_load(&r->files) - atomic_load(&r->linked),
+        .dirs = atomic_load(&r->dirs),
+        .links = atomic_load(&r->linked),
+        .symlinks = atomic_load(&r->symlinks),
+        .others = atomic_load(&r->others),
+        .sockets = atomic_load(&r->sockets),
+        .excluded = atomic_load(&r->excluded),
+        .vanished = atomic_load(&r->vanished),
+        .reused = atomic_load(&r->reused),
+        .removed = atomic_load(&r->removed),
+        .bytes = atomic_load(&r->bytes),
+        .took = sys_clock_mono() - r->began,
+    };
+}
+
+static int walk(struct run *r, struct tree_result *ret, struct err *err)
+{
+    struct sys_node top;
+    cleanup_fd int src_top = sys_tree_top(r->src, true);
+    if (src_top < 0 || sys_node_at(src_top, "", &top) < 0)
+        return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_FAILED, "open '%s'", r->src);
+    cleanup_fd int dst_top = sys_tree_top(r->dst, false);
+    if (dst_top < 0)
+        return err_sys(err, ERR_FAILED, "open '%s'", r->dst);
+    r->began = sys_clock_mono();
+    r->src_top = src_top;
+    r->dst_top = dst_top;
+    r->mount = top.mount;
+    r->dst_magic = sys_fs_magic(dst_top);
+    r->copy_range =
+        r->o->mode == TREE_COPY && may_share(r->dst_magic) && r->dst_magic == sys_fs_magic(src_top);
+    int ok = run_walk(r, err);
+    fill_result(r, ret);
+    if (ok < 0)
+        return err->code == ERR_INTERRUPTED ? err_ctx(err, "clone '%s' to '%s'", r->src, r->dst)
+                                            : -1;
+    if (!r->o->no_sync && sys_fs_sync(dst_top) < 0)
+        return err_sys(err, ERR_FAILED, "put '%s' on disk", r->dst);
+    if (!r->o->owner)
+        return 0;
+    if (mark(r->dst, r->o->owner, r->o->no_sync ? SENTINEL_COPIED : SENTINEL_READY, err) < 0)
+        return -1;
+    (void)sys_tree_set_times(dst_top, "", top.atime, top.mtime); /* the mark has changed them */
+    return 0;
+}
+
+int tree_clone(const char *src, const char *dst, const struct tree_options *o,
+               struct tree_result *ret, struct err *err)
+{
+    struct err mine = {0};
+    struct run r = {.o = o, .src = src, .dst = dst};
+    int ok = prepare(src, dst, o, &r.existing, &mine);
+    if (ok == 0)
+        ok = walk(&r, ret, &mine);
+    if (ok < 0 && err)
+        *err = mine;
+    return ok;
+}
+
+int tree_refresh(const char *src, const char *dst, nsec_t since, const struct tree_options *o,
+                 struct tree_result *ret, struct err *err)
+{
+    struct err mine = {0};
+    struct run r = {
+        .o = o, .src = src, .dst = dst, .existing = true, .refresh = true, .since = since};
+    struct sentinel want = claim_of(o);
+    int ok = refuse_nesting(src, dst, &mine);
+    if (ok == 0 && o->owner)
+        ok = sentinel_check(dst, &want, &mine) < 0 ||
+                     mark(dst, o->owner, SENTINEL_CLONING, &mine) < 0
+                 ? -1
+                 : 0;
+    if (ok == 0)
+        ok = walk(&r, ret, &mine);
+    if (ok < 0 && err)
+        *err = mine;
+    return ok;
+}
+
+int tree_settle(const char *dst, const struct sentinel *owner, struct err *err)
+{
+    struct sentinel want = *owner, found;
+    want.state = 0;
+    if (sentinel_check(dst, &want, err) < 0 || sentinel_read(dst, &found, err) < 0)
+        return -1;
+    if (found.state == SENTINEL_READY || found.state == SENTINEL_LIVE)
+        return 0;
+    if (found.state != SENTINEL_COPIED || !sentinel_this_boot(&found)) {
+        err_set(err, ERR_FAILED, "'%s' is no finished clone: it is marked '%s'%s", dst,
+                sentinel_state_name(found.state),
+                found.state == SENTINEL_COPIED
+                    ? " in an earlier boot, and may not have reached the disk"
+                    : "");
+        return err_hint(err, "run the same command again: the clone is made anew");
+    }
+    struct sys_node top;
+    cleanup_fd int fd = sys_tree_top(dst, false);
+    if (fd < 0 || sys_node_at(fd, "", &top) < 0 || sys_fs_sync(fd) < 0)
+        return err_sys(err, ERR_FAILED, "put '%s' on disk", dst);
+    if (mark(dst, &found, SENTINEL_READY, err) < 0)
+        return -1;
+    (void)sys_tree_set_times(fd, "", top.atime, top.mtime);
+    return 0;
+}
+
+/* ---- reflink? ---- */
+
+/* Some regular file with contents below: looks at 10,000 names at most. */
+static int find_file(int dir, unsigned depth, unsigned *budget)
+{
+    cleanup_free struct sys_names *list = sys_names_open(dir);
+    const char *name;
+    unsigned char type;
+    while (*budget && sys_names_next(list, &name, &type) > 0) {
+        --*budget;
+        struct sys_node node;
+        if (sys_node_at(dir, name, &node) < 0)
+            continue;
+        int fd = -1;
+        if (S_ISREG(node.mode) && node.size)
+            fd = sys_tree_open(dir, name, O_RDONLY | O_NONBLOCK, 0);
+        if (S_ISDIR(node.mode) && depth < 64) {
+            cleanup_fd int sub = sys_tree_beneath(dir, name);
+            fd = sub < 0 ? -1 : find_file(sub, depth + 1, budget);
+        }
+        if (fd >= 0)
+            return fd;
+    }
+    return -1;
+}
+
+/* DST, or what will hold it. */
+static char *existing_part(const char *dst)
+{
+    char *path = real_of(dst);
+    while (!sys_path_exists(path)) {
+        char *slash = strrchr(path, '/');
+        if (!slash || slash == path)
+            break;
+        *slash = '\0';
+    }
+    return path;
+}
+
+int tree_can_reflink(const char *src, const char *dst, struct err *err)
+{
+    unsigned budget = 10000;
+    cleanup_free char *where = existing_part(dst);
+    cleanup_fd int top = sys_tree_top(src, true);
+    if (top < 0)
+        return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_FAILED, "open '%s'", src);
+    const char *fs = sys_fs_name(sys_fs_magic(top));
+    cleanup_fd int to = sys_file_unnamed(where);
+    if (to < 0)
+        return err_sys(err, ERR_UNSUPPORTED, "try a reflink in '%s' (%s)", where, fs);
+    cleanup_fd int from = find_file(top, 0, &budget);
+    struct sys_node a, b;
+    if (from < 0 && sys_node_at(top, "", &a) == 0 && sys_node_at(to, "", &b) == 0 &&
+        a.dev == b.dev) {
+        from = sys_file_unnamed(where); /* nothing to try with: two files of our own must do */
+        if (from >= 0 && sys_file_pwrite(from, "x", 1, 0) < 0)
+            return err_sys(err, ERR_FAILED, "write to '%s'", where);
+    }
+    if (from >= 0 && sys_file_reflink(to, from) == 0)
+        return 0;
+    if (from < 0 || errno == EXDEV)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "'%s' and '%s' are not on one file system: nothing can be shared", src,
+                       where);
+    return err_sys(err, ERR_UNSUPPORTED, "%s cannot reflink from '%s' to '%s'", fs, src, where);
+}
