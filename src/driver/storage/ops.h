@@ -40,18 +40,34 @@ typedef int storage_inspect_fn(const struct driver_ctx *ctx, const struct spec_v
                                const struct spec_volume *dst, enum colour dst_colour, bool measure,
                                struct storage_facts *ret, struct err *err);
 
+/* A clone is three calls, so that the source need be frozen only for the second:
+ *     begin (source running) - freeze - clone - thaw - settle (source running)
+ *
+ * begin: makes room: removes what an interrupted clone of this upgrade left at dst (may take long), creates it,
+ *        marks it {service, dst colour, volume, upgrade id, "cloning"}, on disk.
+ * Pre:   dst is absent, empty, or carries our mark for this service, dst colour and this upgrade id; else
+ *        ERR_FOREIGN and nothing is touched.
+ * Again: a complete clone of this upgrade is kept as it is. */
+typedef int storage_begin_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
+                             const struct spec_volume *dst, enum colour dst_colour,
+                             struct err *err);
+
 /* Clones src's data to dst.
- * Pre:   dst is absent, empty, or carries our mark for this service, dst colour and this upgrade id.
- *        The caller has frozen the source if the volume asks for it.
- * Post:  dst holds src's data (but for `exclude`, sockets and the sentinel) and a sentinel
- *        {service, dst colour, volume, upgrade id, "ready"}; synced to disk. On -1 dst is absent, or
- *        marked as incomplete ours.
+ * Pre:   as begin's (which it calls where nobody has). The caller has frozen the source if the volume
+ *        asks for it.
+ * Post:  dst holds src's data (but for `exclude`, sockets and the sentinel), marked "copied": complete, but
+ *        not yet known to be on disk. On -1 dst is absent, or marked "cloning" as ours.
  * Again: a leftover of this upgrade is removed and made anew (a second point in time never mixes with the
- *        first); a complete one is kept as it is.
+ *        first); a complete one (ready, or copied in this boot) is kept as it is.
  * Blocks: as long as it takes, with progress events; polls ctx->poll. */
 typedef int storage_clone_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
                              const struct spec_volume *dst, enum colour dst_colour,
                              struct err *err);
+
+/* Puts a clone on disk and marks it "ready": only then may an instance start on it. Already so: 0. Not
+ * complete, or copied before a reboot (nobody knows what of it reached the disk): ERR_FAILED; begin again. */
+typedef int storage_settle_fn(const struct driver_ctx *ctx, const struct spec_volume *dst,
+                              enum colour dst_colour, struct err *err);
 
 /* Removes dst's data. Pre: it carries our mark (service, colour, volume); else ERR_FOREIGN and nothing
  * is touched. Absent: done. Post: the path is absent, or an empty directory if it is a mount point. */
@@ -66,7 +82,9 @@ struct storage_ops {
     const char *name;
     unsigned caps;
     storage_inspect_fn *inspect;
+    storage_begin_fn *begin;
     storage_clone_fn *clone;
+    storage_settle_fn *settle;
     storage_destroy_fn *destroy;
     storage_mark_fn *mark;
 };
