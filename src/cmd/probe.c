@@ -179,6 +179,7 @@ static int run(const struct cmd_call *call, struct err *err)
     cleanup(probe_result_done) struct probe_result r = {0};
     struct probe *p = NULL;
     int status = -1;
+    sys_signals_init();
     if (take_options(call, &o, &in, err) == 0) {
         (void)sys_files_limit_raise((o.connections ? o.connections : 1024) + o.websockets + 64ULL);
         if (probe_start(&o, &p, err) == 0) {

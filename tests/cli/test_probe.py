@@ -1,0 +1,216 @@
+"""The probe against a server with faults injected: each is reported exactly, and nothing else."""
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+GET_SLOT = '{"jsonrpc":"2.0","id":"mine","method":"getSlot","params":[]}'
+OUTCOMES = ["ok", "bad", "refused", "reset", "timed out", "unsent"]
+
+
+@pytest.fixture
+def faulty(root):
+    """faulty("drop@100", ...) starts the server and gives (HTTP URL, websocket URL)."""
+    started = []
+
+    def start(*faults, args=()):
+        argv = [sys.executable, root / "tests/lib/faulty.py", *args]
+        for f in faults:
+            argv += ["--fault", f]
+        p = subprocess.Popen(list(map(str, argv)), stdout=subprocess.PIPE, text=True)
+        started.append(p)
+        port, ws = p.stdout.readline().strip(), p.stdout.readline().strip()
+        assert port and ws
+        return f"http://127.0.0.1:{port}/", f"ws://127.0.0.1:{ws}/"
+
+    yield start
+    for p in started:
+        p.kill()
+        p.wait()
+
+
+@pytest.fixture
+def probe(tool):
+    """Runs it and gives its figures; the sum always has to hold."""
+
+    def run(url, *args, rate=200, duration="1s", data=GET_SLOT):
+        more = ["--data", data] if data else []
+        r = tool("probe", url, "--rate", rate, "--duration", duration, "-o", "json", *more, *args)
+        assert r.returncode in (0, 1), r.stderr
+        j = json.loads(r.stdout)
+        assert j["sent"] == sum(j["outcomes"][o] for o in OUTCOMES)
+        assert j["sent"] == pytest.approx(rate * float(duration[:-1]), abs=1)
+        assert (r.returncode == 0) == j["clean"]
+        return j
+
+    return run
+
+
+def failed(j):
+    """[(number, outcome or kind of bad answer)]"""
+    return [(f["number"], f.get("bad", f["outcome"])) for f in j["failures"]]
+
+
+def test_a_good_server_loses_nothing(faulty, probe):
+    j = probe(faulty()[0])
+    assert j["clean"] and j["lost"] == 0 and j["answered"] == 200 and failed(j) == []
+    assert j["colours"] == [pytest.approx({**j["colours"][0], "name": "green", "ok": 200, "bad": 0})]
+    assert j["slots"]["step_back"] == 0 and j["slots"]["last"] > j["slots"]["first"]
+    assert j["connections"] < 50
+
+
+@pytest.mark.parametrize("fault, kind", [
+    ("drop", "timed out"), ("reset", "reset"), ("close", "reset"), ("swap", "other's answer"),
+    ("status", "status"), ("error", "JSON-RPC error"), ("garbage", "not HTTP"), ("stale", "stale slot")])
+def test_one_fault_is_one_loss(faulty, probe, fault, kind):
+    j = probe(faulty(f"{fault}@100")[0], "--timeout", "500ms", "--max-step-back", "20")
+    assert failed(j) == [(100, kind)]
+    assert j["lost"] == 1 and j["answered"] == j["sent"] - 1 and not j["clean"]
+
+
+def test_all_of_them_at_once(faulty, probe):
+    faults = ["drop@20", "reset@40", "swap@60", "status@80", "error@100", "garbage@120", "close@140", "stale@160"]
+    j = probe(faulty(*faults)[0], "--timeout", "500ms", "--max-step-back", "20")
+    assert sorted(failed(j)) == [(20, "timed out"), (40, "reset"), (60, "other's answer"), (80, "status"),
+                                 (100, "JSON-RPC error"), (120, "not HTTP"), (140, "reset"), (160, "stale slot")]
+
+
+def test_two_answers_to_one_request(faulty, probe):
+    j = probe(faulty("twice@100")[0])
+    assert j["duplicate_answers"] == 1 and j["lost"] == 0 and not j["clean"]
+
+
+def test_a_frozen_second_is_charged_to_all_that_should_have_been_answered(faulty, probe):
+    j = probe(faulty("freeze=1@200")[0], duration="3s")
+    assert j["lost"] == 0
+    assert 990 <= j["longest_gap_ms"] <= 1200
+    assert j["longest_gap_at_ms"] == pytest.approx(995, abs=60)
+    # a third of all requests fell into it, evenly: a closed loop would have seen a single slow one
+    assert j["latency_ms"]["max"] == pytest.approx(1000, rel=0.15)
+    assert j["latency_ms"]["p90"] == pytest.approx(700, rel=0.2)
+    assert j["latency_ms"]["p50"] < 100
+
+
+def test_requests_that_find_no_connection_are_counted(faulty, probe):
+    j = probe(faulty("freeze=1@50")[0], "--connections", "10", "--timeout", "300ms")
+    assert j["outcomes"]["unsent"] > 50 and j["outcomes"]["timed out"] >= 10
+    assert j["lost"] == j["outcomes"]["unsent"] + j["outcomes"]["timed out"]
+
+
+def test_a_closed_port_is_refused(faulty, probe):
+    j = probe(faulty("refuse=0.3@60")[0], duration="2s")
+    assert failed(j)[0] == (60, "reset")
+    assert {kind for _, kind in failed(j)} == {"reset", "refused"}
+    assert 40 <= j["outcomes"]["refused"] <= 90
+    assert 290 <= j["longest_gap_ms"] <= 500
+
+
+def test_nobody_listens(probe, tool):
+    import socket
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        j = probe(f"http://127.0.0.1:{s.getsockname()[1]}/", data=None)
+    assert j["outcomes"]["refused"] == j["sent"] == 200
+    assert j["longest_gap_ms"] == pytest.approx(995, abs=20)
+
+
+def test_the_colours_of_a_flip(faulty, probe):
+    j = probe(faulty(args=["--flip-at", "121"])[0])
+    assert {c["name"]: c["ok"] for c in j["colours"]} == {"green": 120, "blue": 80}
+    green, blue = j["colours"]
+    assert green["last_ms"] < blue["first_ms"]
+
+
+def test_slow_requests_have_a_timeout_of_their_own(faulty, probe):
+    j = probe(faulty(args=["--slow", "0.8"])[0], "--timeout", "300ms", "--slow-every", "50", "--slow-body",
+              '{"jsonrpc":"2.0","method":"slow","id":0}', "--slow-timeout", "5s")
+    assert j["slow"] == 4 and j["lost"] == 0
+    assert 800 <= j["latency_ms"]["max"] < 1000 and j["latency_ms"]["p90"] < 200
+    assert j["longest_gap_ms"] < 300  # the slow ones that end after the last request are no gap
+
+
+def test_fresh_connections(faulty, probe):
+    j = probe(faulty()[0], "--fresh", "25")
+    assert j["lost"] == 0 and 50 <= j["connections"] <= 80
+    assert probe(faulty()[0], "--fresh", "100")["connections"] == 200
+
+
+def test_chunked_answers_and_get(faulty, probe):
+    assert probe(faulty(args=["--chunked"])[0])["lost"] == 0
+    j = probe(faulty()[0], "--expect-body", '"result": *"ok"', data=None)
+    assert j["lost"] == 0
+    j = probe(faulty()[0], "--expect-body", "^ok$", data=None)
+    assert j["outcomes"]["bad"] == j["sent"] == j["bad"]["body"]
+    assert probe(faulty()[0], "--expect-status", "204")["bad"]["status"] == 200
+
+
+def test_bodies_of_a_file_in_turn(faulty, probe, tmp_path):
+    path = tmp_path / "bodies"
+    path.write_text(GET_SLOT + '\n\n{"method": "getHealth", "jsonrpc": "2.0"}\nnot json\n')
+    j = probe(faulty()[0], "--body-file", path, "--plain", data=None)
+    assert j["lost"] > 60  # the server cuts what is no JSON: the third body really went out
+    path.write_text(GET_SLOT + '\n\n{"method": "getHealth", "jsonrpc": "2.0"}\n')
+    assert probe(faulty()[0], "--body-file", path, data=None)["lost"] == 0
+
+
+def test_the_log_is_the_seeds(faulty, tool, tmp_path):
+    log = tmp_path / "log"
+    url, _ = faulty("drop@10", "reset@20")
+    r = tool("probe", url, "--rate", 100, "--duration", "500ms", "--timeout", "300ms", "--data", GET_SLOT, "--log", log)
+    lines = log.read_text().splitlines()
+    assert len(lines) == 50 and sum("FAIL" in l for l in lines) == 2
+    assert sum(bool(re.fullmatch(r"200 \d\.\d{4}", l)) for l in lines) == 48
+    assert r.returncode == 1 and r.stdout.splitlines()[-1] == "50 sent, 48 answered, 2 lost"
+    assert "#10 " in r.stdout and "#20 " in r.stdout and r.stderr == ""
+
+
+def test_websockets_that_stay(faulty, probe):
+    url, ws = faulty()
+    j = probe(url, "--websockets", "20", "--ws-url", ws)
+    w = j["websockets"]
+    assert j["clean"] and w["open"] == w["stayed"] == 20 and w["drops"] == w["gaps"] == 0
+    assert w["events"] > 20 * 20
+
+
+@pytest.mark.parametrize("fault, closed", [("kick", 0), ("kick-close", 20)])
+def test_websockets_that_are_dropped_come_back_at_the_first_try(faulty, probe, fault, closed):
+    url, ws = faulty(f"{fault}@100", "skip=7@60")
+    j = probe(url, "--websockets", "20", "--ws-url", ws)
+    w = j["websockets"]
+    assert j["clean"] and w["open"] == 20 and w["stayed"] == 0
+    assert w["drops"] == w["reconnects"] == w["first_try"] == 20 and w["closed"] == closed
+    assert w["gaps"] == 20 and w["missed"] == 20 * 7 and w["backward"] == 0
+    assert 20 * 1 <= w["missed_away"] <= 20 * 20 and 40 < w["longest_away_ms"] < 400
+
+
+def test_websockets_that_nobody_serves(faulty, probe):
+    j = probe(faulty()[0], "--websockets", "2", "--ws-url", "ws://127.0.0.1:1/")
+    assert not j["clean"] and j["lost"] == 0
+    assert j["websockets"]["open"] == 0 and j["websockets"]["refused"] > 10
+
+
+def test_interrupted_it_waits_for_what_is_in_flight(faulty, build, tmp_path):
+    log = tmp_path / "log"
+    url, _ = faulty(args=["--slow", "0.5"])
+    p = subprocess.Popen([build / "src/changeover", "probe", url, "--rate", "100", "--data", GET_SLOT, "--slow-every",
+                          "10", "--slow-body", '{"method":"slow","id":1}', "-o", "json", "--log", log], stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 10
+    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    p.send_signal(signal.SIGINT)
+    j = json.loads(p.communicate(timeout=10)[0])
+    assert p.returncode == 0 and j["lost"] == 0 and j["sent"] == j["answered"] > 10
+
+
+@pytest.mark.parametrize("args, word", [
+    (["ftp://x/"], "ftp"), (["https://127.0.0.1/"], "https"), (["http://127.0.0.1:1/", "--rate", "x"], "--rate"),
+    (["http://127.0.0.1:1/", "--duration", "5"], "unit"), (["http://127.0.0.1:1/", "--expect-body", "("], "expression"),
+    (["http://127.0.0.1:1/", "--websockets", "2"], "ws://"), (["http://127.0.0.1:1/", "--header", "x"], "NAME: VALUE"),
+    (["http://127.0.0.1:1/", "--slow-every", "2"], "--slow-body")])
+def test_wrong_use_is_2(tool, args, word):
+    r = tool("probe", *args)
+    assert r.returncode == 2 and word in r.stderr and r.stdout == ""
