@@ -84,13 +84,13 @@ static void gap_close(struct probe *p, nsec_t until)
 {
     if (p->sending_over && until > p->last_intended)
         until = p->last_intended > p->last_good ? p->last_intended : p->last_good;
-    nsec_t gap = until - p->last_good - (p->r.stalls - p->stalls_at_last_good);
+    nsec_t gap = until - p->last_good - (p->excused - p->excused_at_good);
     if (gap > p->r.longest_gap) {
         p->r.longest_gap = gap;
         p->r.longest_gap_at = p->last_good - p->start;
     }
     p->last_good = until;
-    p->stalls_at_last_good = p->r.stalls;
+    p->excused_at_good = p->excused;
 }
 
 static void keep_failure(struct probe *p, const struct request *rq, enum probe_outcome outcome,

@@ -100,7 +100,7 @@ struct probe {
     nsec_t log_due;
     char *scratch;
 
-    nsec_t last_good, stalls_at_last_good;
+    nsec_t last_good, excused, excused_at_good; /* stalls taken off the gap */
     struct wsock *socks;
     nsec_t socks_due;
     uint64_t random;

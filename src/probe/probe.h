@@ -99,7 +99,7 @@ struct probe_result {
     struct hist latency;  /* from the intended time: answers, and timeouts as long as they waited */
     struct hist lateness; /* the probe's own: from the intended time until it acted */
     nsec_t interval;      /* between two requests */
-    nsec_t longest_gap;   /* without a good answer, the probe's own stalls taken off */
+    nsec_t longest_gap;   /* without a good answer, less the probe's stalls in which one may have come */
     nsec_t longest_gap_at; /* when it began, since the start */
     nsec_t stalls;        /* the probe's own, each over 1 ms */
     nsec_t elapsed;       /* since the start */

@@ -113,6 +113,8 @@ void probe_result_text(const struct probe_result *r, struct str *out)
     str_addf(out, "  %-16sp99 %s, max %s; stalled for %s in all\n", "own lateness",
              ms(a, sizeof(a), hist_at(&r->lateness, 0.99)), ms(b, sizeof(b), r->lateness.max),
              r->stalls ? clock_words((char[32]){0}, 32, r->stalls) : "0 ms");
+    if (r->stalls > r->elapsed / 50)
+        str_addf(out, "  %-16sthe probe itself was late: latencies include that\n", "");
     colours_text(r, out);
     str_addf(out, "  %-16s%llu opened, at most %u at once, %llu closed by the server while idle\n",
              "connections", (unsigned long long)r->connections, r->connections_max,

@@ -32,12 +32,29 @@ static nsec_t intended_time(const struct probe *p, uint64_t number)
     return p->start + (nsec_t)((double)number * 1e9 / p->o.rate);
 }
 
-static void send_due(struct probe *p)
+/* Called when the probe wakes up, before it looks at what came: how long it slept past its time. */
+static nsec_t stall_note(struct probe *p)
 {
     nsec_t now = sys_clock_mono();
     nsec_t due = p->next_intended > p->acted ? p->next_intended : p->acted;
-    if (!p->sending_over && due < p->end && now > due + STALL)
-        p->r.stalls += now - due;
+    if (p->sending_over || due >= p->end || now <= due + STALL)
+        return 0;
+    p->r.stalls += now - due;
+    p->excused += now - due;
+    return now - due;
+}
+
+/* Called after it: if requests were waiting and still nothing good had come when the probe woke up,
+ * then the server did not answer in that time either, and the stall excuses nothing. */
+static void stall_judge(struct probe *p, nsec_t stall, uint64_t in_flight, nsec_t last_good)
+{
+    if (stall && in_flight && p->last_good == last_good)
+        p->excused -= stall;
+}
+
+static void send_due(struct probe *p)
+{
+    nsec_t now = sys_clock_mono();
     for (int i = 0; i < BURST && !p->sending_over; i++) {
         if (p->next_intended >= p->end || atomic_load(&p->stopping)) {
             p->sending_over = true;
@@ -132,10 +149,13 @@ static void *probe_main(void *ctx)
         pthread_mutex_unlock(&p->lock);
         n = sys_poll_wait(p->poll_fd, events, EVENTS, timeout);
         pthread_mutex_lock(&p->lock);
+        nsec_t stall = stall_note(p), last_good = p->last_good;
+        uint64_t in_flight = p->r.in_flight;
         for (int i = 0; i < n; i++) {
             struct watch *w = events[i].data.ptr;
             w->ready(p, w, events[i].events);
         }
+        stall_judge(p, stall, in_flight, last_good);
     }
     p->r.elapsed = sys_clock_mono() - p->start;
     assert_sum(p);
@@ -209,7 +229,7 @@ fail:
  * have had an answer. */
 static void gap_until_now(const struct probe *p, struct probe_result *r)
 {
-    nsec_t gap = p->last_intended - p->last_good - (p->r.stalls - p->stalls_at_last_good);
+    nsec_t gap = p->last_intended - p->last_good - (p->excused - p->excused_at_good);
     if (gap <= r->longest_gap)
         return;
     r->longest_gap = gap;
