@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A value in units of 1.024 us has a cell of its own below 2048; each octave above has 1024 cells, so
- * a cell is never wider than 1/1024 of its value. */
+/* A value in units of 1.024 us has a cell of its own below 2048; each octave above has 1024 cells,
+ * so a cell is never wider than 1/1024 of its value. */
 enum {
     UNIT_BITS = 10,
     LINEAR = 2048,

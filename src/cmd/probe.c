@@ -1,6 +1,6 @@
 /* changeover probe URL: load, and what the users of the service saw of it. */
-#include "cmd/cmd.h"
 #include "probe/probe.h"
+#include "cmd/cmd.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/loop.h"
@@ -211,8 +211,10 @@ const struct cmd_row cmd_probe = {
     .max_args = 1,
     .flags = CMD_JSON,
     .options = options,
-    .help = "Every request ends as exactly one of: answered well, bad, refused, reset, timed out, unsent.\n"
-            "Latency counts from the intended time. Exit status 0: none lost, no answer twice, every\n"
-            "websocket open in the end; 1 otherwise.",
+    .help =
+        "Every request ends as exactly one of: answered well, bad, refused, reset, timed out, "
+        "unsent.\n"
+        "Latency counts from the intended time. Exit status 0: none lost, no answer twice, every\n"
+        "websocket open in the end; 1 otherwise.",
     .run = run,
 };

@@ -24,9 +24,9 @@ static void sha1_block(struct sha1 *s, const uint8_t block[64])
         w[i] = rotate(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
     uint32_t a = s->h[0], b = s->h[1], c = s->h[2], d = s->h[3], e = s->h[4];
     for (unsigned i = 0; i < 80; i++) {
-        uint32_t f = i < 20                ? (b & c) | (~b & d)
+        uint32_t f = i < 20              ? (b & c) | (~b & d)
                      : i >= 40 && i < 60 ? (b & c) | (b & d) | (c & d)
-                                           : b ^ c ^ d;
+                                         : b ^ c ^ d;
         uint32_t t = rotate(a, 5) + f + e + k[i / 20] + w[i];
         e = d;
         d = c;
@@ -99,7 +99,8 @@ void ws_request_add(struct str *out, const char *host, const char *path, const c
              path, host, key, more);
 }
 
-/* The value of a header line of `name`, trimmed, within head; its length in *n. NULL if there is none. */
+/* The value of a header line of `name`, trimmed, within head; its length in *n. NULL if there is
+ * none. */
 static const char *header_find(const char *head, size_t head_len, const char *name, size_t *n)
 {
     size_t name_len = strlen(name);

@@ -23,16 +23,18 @@ enum { WS_KEY_SIZE = 25, WS_ACCEPT_SIZE = 29 };
 void ws_key(uint64_t random_high, uint64_t random_low, char ret[WS_KEY_SIZE]);
 void ws_accept(const char *key, char ret[WS_ACCEPT_SIZE]);
 
-/* Appends the whole upgrade request. host: with port, as the Host header shows it. more: further header
- * lines, each ending in CRLF; may be "". */
+/* Appends the whole upgrade request. host: with port, as the Host header shows it. more: further
+ * header lines, each ending in CRLF; may be "". */
 void ws_request_add(struct str *out, const char *host, const char *path, const char *key,
                     const char *more);
 
-/* Looks for the whole answer to the upgrade in n bytes. Its length (frames follow) when it is there and the
- * server agreed, 0 when more bytes are needed, -1 with err when it is no upgrade to this key. */
+/* Looks for the whole answer to the upgrade in n bytes. Its length (frames follow) when it is there
+ * and the server agreed, 0 when more bytes are needed, -1 with err when it is no upgrade to this
+ * key. */
 ssize_t ws_answer_check(const char *bytes, size_t n, const char *key, struct err *err);
 
-/* Appends one frame (FIN set). mask: 4 bytes, as a client must; NULL: unmasked, as a server must. */
+/* Appends one frame (FIN set). mask: 4 bytes, as a client must; NULL: unmasked, as a server must.
+ */
 void ws_frame_add(struct str *out, enum ws_opcode opcode, const void *payload, size_t n,
                   const uint8_t mask[4]);
 

@@ -13,9 +13,12 @@ const char *const probe_outcome_words[PROBE_OUTCOMES] = {
 };
 
 const char *const probe_bad_words[PROBE_BADS] = {
-    [PROBE_BAD_HTTP] = "not HTTP",        [PROBE_BAD_STATUS] = "status",
-    [PROBE_BAD_BODY] = "body",            [PROBE_BAD_RPC] = "JSON-RPC error",
-    [PROBE_BAD_NUMBER] = "other's answer", [PROBE_BAD_STALE] = "stale slot",
+    [PROBE_BAD_HTTP] = "not HTTP",
+    [PROBE_BAD_STATUS] = "status",
+    [PROBE_BAD_BODY] = "body",
+    [PROBE_BAD_RPC] = "JSON-RPC error",
+    [PROBE_BAD_NUMBER] = "other's answer",
+    [PROBE_BAD_STALE] = "stale slot",
 };
 
 struct request *request_new(struct probe *p, nsec_t intended)
@@ -34,8 +37,8 @@ struct request *request_new(struct probe *p, nsec_t intended)
     rq->fresh = n * o->fresh_percent / 100 != (n - 1) * o->fresh_percent / 100;
     rq->deadline = intended + (rq->slow ? o->slow_timeout : o->timeout);
     rq->body = rq->slow && o->slow_body ? &p->slow_body
-               : p->n_bodies           ? &p->bodies[n % p->n_bodies]
-                                       : &p->bodies[0];
+               : p->n_bodies            ? &p->bodies[n % p->n_bodies]
+                                        : &p->bodies[0];
     rq->slot_floor = p->r.slot_last;
     link_add_tail(&p->open[rq->slow], &rq->by_deadline);
     p->r.sent++;
@@ -99,8 +102,11 @@ static void keep_failure(struct probe *p, const struct request *rq, enum probe_o
     if (p->r.n_failures++ >= PROBE_FAILURES)
         return;
     struct probe_failure *f = &p->r.failures[p->r.n_failures - 1];
-    *f = (struct probe_failure){.number = rq->number, .intended = rq->intended - p->start,
-                                .ended = p->now - p->start, .outcome = outcome, .bad = bad};
+    *f = (struct probe_failure){.number = rq->number,
+                                .intended = rq->intended - p->start,
+                                .ended = p->now - p->start,
+                                .outcome = outcome,
+                                .bad = bad};
     snprintf(f->detail, sizeof(f->detail), "%s", detail);
 }
 
@@ -199,7 +205,8 @@ static void judge_rpc(struct probe *p, const struct request *rq, const struct ht
     json_decref(j);
 }
 
-/* A backend that echoes our header tells whose answer this is, also where the body is no JSON-RPC. */
+/* A backend that echoes our header tells whose answer this is, also where the body is no JSON-RPC.
+ */
 static bool number_matches(const struct request *rq, const struct http1 *h, struct verdict *v)
 {
     char echo[32];

@@ -210,9 +210,9 @@ void conn_timeout(struct probe *p, struct request *rq)
         return;
     }
     snprintf(text, sizeof(text), "%s after %s",
-             c->state == CONN_CONNECTING       ? "no connection"
-             : c->answer.state != HTTP1_HEAD   ? "half an answer"
-                                               : "no answer",
+             c->state == CONN_CONNECTING     ? "no connection"
+             : c->answer.state != HTTP1_HEAD ? "half an answer"
+                                             : "no answer",
              clock_words(buf, sizeof(buf), sys_clock_mono() - rq->intended));
     conn_fail(p, c, PROBE_TIMEOUT, PROBE_BAD_HTTP, text);
 }
@@ -242,9 +242,10 @@ static void conn_ended(struct probe *p, struct conn *c, int error)
     } else if (!error && http1_end(&c->answer)) {
         conn_answered(p, c, 0);
     } else {
-        conn_broken(p, c, c->answer.state == HTTP1_HEAD && !c->answer.head.len
-                              ? "connection lost before any answer"
-                              : "connection lost in mid answer",
+        conn_broken(p, c,
+                    c->answer.state == HTTP1_HEAD && !c->answer.head.len
+                        ? "connection lost before any answer"
+                        : "connection lost in mid answer",
                     error);
     }
 }

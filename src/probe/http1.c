@@ -58,12 +58,14 @@ static enum http1_state after_head(struct http1 *h)
     char value[64];
     if (parse_status(h) < 0)
         return HTTP1_BROKEN;
-    if (h->status < 200 && h->status != 101) { /* 100 Continue and the like: the answer comes after it */
+    if (h->status < 200 &&
+        h->status != 101) { /* 100 Continue and the like: the answer comes after it */
         str_clear(&h->head);
         return HTTP1_HEAD;
     }
     if (http1_header(h, "Connection", value, sizeof(value)))
-        h->close = strcasecmp(value, "close") == 0 || (h->close && strcasecmp(value, "keep-alive"));
+        h->close =
+            strcasecmp(value, "close") == 0 || (h->close && strcasecmp(value, "keep-alive") != 0);
     if (h->no_body || h->status == 204 || h->status == 304 || h->status == 101)
         return HTTP1_DONE;
     if (http1_header(h, "Transfer-Encoding", value, sizeof(value)))
@@ -115,7 +117,8 @@ static bool feed_line(struct http1 *h, const char *bytes, size_t n, size_t *used
         h->state = HTTP1_BROKEN;
     if (!lf || h->state == HTTP1_BROKEN)
         return false;
-    while (h->line.len && (h->line.buf[h->line.len - 1] == '\n' || h->line.buf[h->line.len - 1] == '\r'))
+    while (h->line.len &&
+           (h->line.buf[h->line.len - 1] == '\n' || h->line.buf[h->line.len - 1] == '\r'))
         h->line.buf[--h->line.len] = '\0';
     return true;
 }
@@ -127,8 +130,8 @@ static void take_line(struct http1 *h)
     if (h->state == HTTP1_CHUNK_SIZE) {
         h->left = strtoull(text, &end, 16);
         h->state = end == text || (*end && *end != ';' && *end != ' ') ? HTTP1_BROKEN
-                   : h->left                                         ? HTTP1_CHUNK
-                                                                     : HTTP1_TRAILER;
+                   : h->left                                           ? HTTP1_CHUNK
+                                                                       : HTTP1_TRAILER;
     } else if (h->state == HTTP1_CHUNK_END) {
         h->state = *text ? HTTP1_BROKEN : HTTP1_CHUNK_SIZE;
     } else if (!*text) { /* the trailer's end */

@@ -5,8 +5,8 @@
 
 enum http1_state {
     HTTP1_HEAD,
-    HTTP1_BODY,       /* `left` more bytes */
-    HTTP1_UNTIL_END,  /* until the connection ends */
+    HTTP1_BODY,      /* `left` more bytes */
+    HTTP1_UNTIL_END, /* until the connection ends */
     HTTP1_CHUNK_SIZE,
     HTTP1_CHUNK,
     HTTP1_CHUNK_END,
@@ -29,7 +29,8 @@ struct http1 {
 /* Takes what it needs of n bytes and returns how many those were; state tells how far it is. */
 size_t http1_feed(struct http1 *h, const char *bytes, size_t n);
 
-/* The connection ended: an answer that lasts until then is done (true), any other is cut (false). */
+/* The connection ended: an answer that lasts until then is done (true), any other is cut (false).
+ */
 bool http1_end(struct http1 *h);
 
 /* The value of a header, trimmed, into buf (cut if too long); NULL if there is none. */

@@ -1,5 +1,5 @@
-/* What the files of this folder share. One thread runs it all; `lock` is held whenever that thread is
- * not waiting, so that a snapshot from another thread sees a consistent state. */
+/* What the files of this folder share. One thread runs it all; `lock` is held whenever that thread
+ * is not waiting, so that a snapshot from another thread sees a consistent state. */
 #pragma once
 
 #include "probe/http1.h"
@@ -62,11 +62,11 @@ enum sock_state { SOCK_AWAY, SOCK_DIALLING, SOCK_UPGRADING, SOCK_OPEN };
 struct wsock {
     struct watch watch; /* first */
     enum sock_state state;
-    unsigned attempts;  /* since it was last open */
+    unsigned attempts; /* since it was last open */
     bool was_open, dropped, close_frame, first_event_due;
-    nsec_t due;         /* away: when to dial; dialling, upgrading: when to give up */
+    nsec_t due; /* away: when to dial; dialling, upgrading: when to give up */
     nsec_t dropped_at;
-    int64_t last_slot;  /* -1: none yet */
+    int64_t last_slot; /* -1: none yet */
     char key[32];
     struct str in, message, out;
     size_t out_at;
@@ -89,7 +89,7 @@ struct probe {
     bool has_regex;
 
     nsec_t start, now, end, next_intended, last_intended, acted, over_at, stop_asked;
-    uint64_t numbers; /* given so far */
+    uint64_t numbers;    /* given so far */
     struct link open[2]; /* by deadline: quick, slow */
     struct link queue;
     struct request *free_requests;

@@ -2,8 +2,8 @@
  *
  * Arrival times are fixed beforehand and latency counts from them, so a stall is charged to every
  * request that should have been sent. Each request has a number (header X-Changeover-Probe, and the
- * JSON-RPC id) and ends as exactly one outcome: the sum is asserted. A probe runs in a thread of its own;
- * a websocket set runs beside the requests. Plain HTTP/1.1 is this folder's own client. */
+ * JSON-RPC id) and ends as exactly one outcome: the sum is asserted. A probe runs in a thread of
+ * its own; a websocket set runs beside the requests. Plain HTTP/1.1 is this folder's own client. */
 #pragma once
 
 #include "base/err.h"
@@ -13,13 +13,13 @@
 #include <jansson.h>
 
 struct probe_options {
-    const char *url;  /* http://host[:port]/path */
-    double rate;      /* requests a second; 0: 500 */
-    unsigned connections; /* at most so many at once; 0: 1024. Opened as needed */
-    nsec_t duration;  /* of sending; 0: until probe_stop() or stop() */
-    nsec_t timeout;   /* of a request, from its intended time; 0: 5 s */
-    const char *method;         /* NULL: POST with a body, else GET */
-    const char *const *bodies;  /* sent in turn; a JSON-RPC request gets its number as id */
+    const char *url;           /* http://host[:port]/path */
+    double rate;               /* requests a second; 0: 500 */
+    unsigned connections;      /* at most so many at once; 0: 1024. Opened as needed */
+    nsec_t duration;           /* of sending; 0: until probe_stop() or stop() */
+    nsec_t timeout;            /* of a request, from its intended time; 0: 5 s */
+    const char *method;        /* NULL: POST with a body, else GET */
+    const char *const *bodies; /* sent in turn; a JSON-RPC request gets its number as id */
     size_t n_bodies;
     const char *const *headers; /* "Name: value" each; NULL-terminated, may be NULL */
     unsigned fresh_percent;     /* so many requests of 100 on a connection of their own */
@@ -28,31 +28,32 @@ struct probe_options {
     bool plain;                 /* do not treat bodies as JSON-RPC */
     bool limit_step_back;       /* a getSlot answer more than max_step_back behind is bad */
     int64_t max_step_back;
-    const char *colour_header;  /* NULL: X-Changeover-Colour */
-    unsigned slow_every;        /* each Nth request is slow: another body or path, a longer timeout */
+    const char *colour_header; /* NULL: X-Changeover-Colour */
+    unsigned slow_every; /* each Nth request is slow: another body or path, a longer timeout */
     const char *slow_body;
     const char *slow_path;
-    nsec_t slow_timeout;        /* 0: 60 s */
-    unsigned websockets;        /* subscriptions held open beside the requests */
-    const char *ws_url;         /* ws://host[:port]/path; needed with websockets */
-    const char *ws_subscribe;   /* NULL: slotSubscribe */
-    const char *log_path;       /* appended: "200 0.0012" or "FAIL <date> ..." a request; NULL: none */
-    bool (*stop)(void *ctx);    /* asked about 20 times a second, from the probe's thread; may be NULL */
+    nsec_t slow_timeout;      /* 0: 60 s */
+    unsigned websockets;      /* subscriptions held open beside the requests */
+    const char *ws_url;       /* ws://host[:port]/path; needed with websockets */
+    const char *ws_subscribe; /* NULL: slotSubscribe */
+    const char *log_path; /* appended: "200 0.0012" or "FAIL <date> ..." a request; NULL: none */
+    /* asked about 20 times a second, from the probe's thread: true = send no more; may be NULL */
+    bool (*stop)(void *ctx);
     void *stop_ctx;
 };
 
 enum probe_outcome {
-    PROBE_OK,       /* answered well */
-    PROBE_BAD,      /* answered, but not well: see probe_bad */
-    PROBE_REFUSED,  /* no connection could be made */
-    PROBE_RESET,    /* the connection ended before the whole answer was there */
-    PROBE_TIMEOUT,  /* no whole answer in time */
-    PROBE_UNSENT,   /* never written: no connection was free (limit of the probe) in time */
+    PROBE_OK,      /* answered well */
+    PROBE_BAD,     /* answered, but not well: see probe_bad */
+    PROBE_REFUSED, /* no connection could be made */
+    PROBE_RESET,   /* the connection ended before the whole answer was there */
+    PROBE_TIMEOUT, /* no whole answer in time */
+    PROBE_UNSENT,  /* never written: no connection was free (limit of the probe) in time */
     PROBE_OUTCOMES
 };
 
 enum probe_bad {
-    PROBE_BAD_HTTP,   /* not HTTP */
+    PROBE_BAD_HTTP, /* not HTTP */
     PROBE_BAD_STATUS,
     PROBE_BAD_BODY,   /* the expression does not match, or it is no JSON-RPC answer */
     PROBE_BAD_RPC,    /* a JSON-RPC error */
@@ -67,31 +68,33 @@ extern const char *const probe_bad_words[PROBE_BADS];
 enum { PROBE_COLOURS = 8, PROBE_FAILURES = 64 };
 
 struct probe_colour {
-    char name[24];             /* "-": answers without the header */
+    char name[24]; /* "-": answers without the header */
     uint64_t ok, bad;
-    nsec_t first, last;        /* answers, since the start */
+    nsec_t first, last; /* answers, since the start */
 };
 
 struct probe_failure {
     uint64_t number;
     nsec_t intended, ended; /* since the start */
     enum probe_outcome outcome;
-    enum probe_bad bad;     /* if PROBE_BAD */
+    enum probe_bad bad; /* if PROBE_BAD */
     char detail[104];
 };
 
 struct probe_sockets {
     unsigned wanted, open, ever_open, stayed; /* stayed: opened once and never lost */
     uint64_t events, drops, closed;           /* closed: drops that began with a close frame */
-    uint64_t reconnects, first_try, refused;  /* first_try: the first attempt after a drop opened it */
+    uint64_t reconnects, first_try; /* first_try: the first attempt after a drop opened it */
+    uint64_t refused;               /* attempts that failed */
     uint64_t gaps, missed;          /* slots skipped while open */
-    uint64_t missed_away, backward; /* slots missed between drop and return; slots that ran backwards */
+    uint64_t missed_away;           /* slots between drop and return */
+    uint64_t backward;              /* slots that ran backwards */
     nsec_t longest_away;            /* from the drop to the first event after it */
 };
 
 struct probe_result {
-    uint64_t sent;      /* requests whose intended time came */
-    uint64_t in_flight; /* 0 in the end */
+    uint64_t sent;                    /* requests whose intended time came */
+    uint64_t in_flight;               /* 0 in the end */
     uint64_t outcome[PROBE_OUTCOMES]; /* sent == in_flight + their sum, always */
     uint64_t bad[PROBE_BADS];
     uint64_t slow;              /* of those sent */
@@ -99,16 +102,17 @@ struct probe_result {
     struct hist latency;  /* from the intended time: answers, and timeouts as long as they waited */
     struct hist lateness; /* the probe's own: from the intended time until it acted */
     nsec_t interval;      /* between two requests */
-    nsec_t longest_gap;   /* without a good answer, less the probe's stalls in which one may have come */
+    /* without a good answer, less the stalls of the probe in which one may have come */
+    nsec_t longest_gap;
     nsec_t longest_gap_at; /* when it began, since the start */
-    nsec_t stalls;        /* the probe's own, each over 1 ms */
-    nsec_t elapsed;       /* since the start */
+    nsec_t stalls;         /* the probe's own, each over 1 ms */
+    nsec_t elapsed;        /* since the start */
     nsec_t started_wall;
     unsigned n_colours;
     struct probe_colour colours[PROBE_COLOURS]; /* the last one collects the rest */
-    uint64_t connections, idle_closed; /* opened in all; closed by the server while idle */
-    unsigned connections_max;          /* at once */
-    bool slots_seen;                   /* of getSlot answers: */
+    uint64_t connections, idle_closed;          /* opened in all; closed by the server while idle */
+    unsigned connections_max;                   /* at once */
+    bool slots_seen;                            /* of getSlot answers: */
     int64_t slot_first, slot_last, slot_step_back;
     struct probe_sockets ws;
     uint64_t n_failures; /* all; the first PROBE_FAILURES are kept */
@@ -124,8 +128,8 @@ void probe_result_done(struct probe_result *r);
 
 struct probe;
 
-/* Checks the options (ERR_USAGE), resolves names, opens the log, starts the thread. Strings in `o` must live
- * until probe_free(). Blocks at most for the resolver and 0.5 s. */
+/* Checks the options (ERR_USAGE), resolves names, opens the log, starts the thread. Strings in `o`
+ * must live until probe_free(). Blocks at most for the resolver and 0.5 s. */
 must_check int probe_start(const struct probe_options *o, struct probe **ret, struct err *err);
 
 /* The state now. `ret` is the caller's: zeroed or used before; probe_result_done() in the end. */
@@ -143,6 +147,7 @@ void probe_free(struct probe *p); /* after probe_stop() or probe_wait(); accepts
 /* start, wait, free. Blocks for the duration. */
 must_check int probe_run(const struct probe_options *o, struct probe_result *ret, struct err *err);
 
-/* Aligned lines for people, the last one "N sent, N answered, N lost"; and the same for programs. */
+/* Aligned lines for people, the last one "N sent, N answered, N lost".
+ * And the same for programs. */
 void probe_result_text(const struct probe_result *r, struct str *out);
 json_t *probe_result_json(const struct probe_result *r);

@@ -51,7 +51,7 @@ static void colours_text(const struct probe_result *r, struct str *out)
         const struct probe_colour *c = &r->colours[i];
         str_addf(out, "%s%s %llu", i ? ", " : "",
                  strcmp(c->name, "-") == 0 ? "no colour named" : c->name,
-                 (unsigned long long)(c->ok + c->bad));
+                 (unsigned long long)c->ok + c->bad);
         if (c->bad)
             str_addf(out, " (%llu bad)", (unsigned long long)c->bad);
     }
@@ -90,7 +90,8 @@ static void failures_text(const struct probe_result *r, struct str *out)
         const struct probe_failure *f = &r->failures[i];
         str_addf(out, "    %10.4f s  #%-8llu %s: %s\n", (double)f->intended / 1e9,
                  (unsigned long long)f->number,
-                 f->outcome == PROBE_BAD ? probe_bad_words[f->bad] : probe_outcome_words[f->outcome],
+                 f->outcome == PROBE_BAD ? probe_bad_words[f->bad]
+                                         : probe_outcome_words[f->outcome],
                  f->detail);
     }
     if (r->n_failures > SHOWN)
@@ -137,7 +138,7 @@ static json_t *count(uint64_t n)
 
 static json_t *in_ms(nsec_t ns)
 {
-    return json_real((double)(ns / 1000) / 1e3);
+    return json_real((double)ns / 1e6);
 }
 
 static json_t *hist_json(const struct hist *h)
@@ -186,10 +187,10 @@ static json_t *colours_json(const struct probe_result *r)
     json_t *list = json_array();
     for (unsigned i = 0; i < r->n_colours; i++) {
         const struct probe_colour *c = &r->colours[i];
-        json_array_append_new(list, json_pack("{s:s* s:I s:I s:o s:o}", "name", c->name, "ok",
-                                              (json_int_t)c->ok, "bad", (json_int_t)c->bad,
-                                              "first_ms", in_ms(c->first), "last_ms",
-                                              in_ms(c->last)));
+        json_array_append_new(list,
+                              json_pack("{s:s* s:I s:I s:o s:o}", "name", c->name, "ok",
+                                        (json_int_t)c->ok, "bad", (json_int_t)c->bad, "first_ms",
+                                        in_ms(c->first), "last_ms", in_ms(c->last)));
     }
     return list;
 }
@@ -201,16 +202,16 @@ json_t *probe_result_json(const struct probe_result *r)
         json_object_set_new(outcomes, probe_outcome_words[i], count(r->outcome[i]));
     for (int i = 0; i < PROBE_BADS; i++)
         json_object_set_new(bad, probe_bad_words[i], count(r->bad[i]));
-    json_t *j = json_pack(
-        "{s:I s:I s:I s:I s:o s:o s:I s:I s:o s:o s:o s:o s:o s:o s:I s:o s:o}", "sent",
-        (json_int_t)r->sent, "answered", (json_int_t)r->outcome[PROBE_OK], "lost",
-        (json_int_t)probe_lost(r), "in_flight", (json_int_t)r->in_flight, "outcomes", outcomes,
-        "bad", bad, "slow", (json_int_t)r->slow, "duplicate_answers",
-        (json_int_t)r->duplicate_answers, "latency_ms", hist_json(&r->latency), "lateness_ms",
-        hist_json(&r->lateness), "longest_gap_ms", in_ms(r->longest_gap), "longest_gap_at_ms",
-        in_ms(r->longest_gap_at), "stalls_ms", in_ms(r->stalls), "elapsed_ms", in_ms(r->elapsed),
-        "connections", (json_int_t)r->connections, "colours", colours_json(r), "failures",
-        failures_json(r));
+    json_t *j =
+        json_pack("{s:I s:I s:I s:I s:o s:o s:I s:I s:o s:o s:o s:o s:o s:o s:I s:o s:o}", "sent",
+                  (json_int_t)r->sent, "answered", (json_int_t)r->outcome[PROBE_OK], "lost",
+                  (json_int_t)probe_lost(r), "in_flight", (json_int_t)r->in_flight, "outcomes",
+                  outcomes, "bad", bad, "slow", (json_int_t)r->slow, "duplicate_answers",
+                  (json_int_t)r->duplicate_answers, "latency_ms", hist_json(&r->latency),
+                  "lateness_ms", hist_json(&r->lateness), "longest_gap_ms", in_ms(r->longest_gap),
+                  "longest_gap_at_ms", in_ms(r->longest_gap_at), "stalls_ms", in_ms(r->stalls),
+                  "elapsed_ms", in_ms(r->elapsed), "connections", (json_int_t)r->connections,
+                  "colours", colours_json(r), "failures", failures_json(r));
     json_object_set_new(j, "idle_closed", count(r->idle_closed));
     json_object_set_new(j, "clean", json_boolean(probe_clean(r)));
     json_object_set_new(j, "started", json_integer(r->started_wall / NSEC_S));

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STALL NSEC_MS          /* a wake-up later than this is a stall of the probe */
+#define STALL NSEC_MS /* a wake-up later than this is a stall of the probe */
 #define ASK_STOP (50 * NSEC_MS)
 #define WAIT_MAX (200 * NSEC_MS)
 #define SOCKETS_GRACE (2 * NSEC_S)
@@ -225,8 +225,8 @@ fail:
     return -1;
 }
 
-/* While nothing good comes, the gap that is still open counts as well: up to the last request that should
- * have had an answer. */
+/* While nothing good comes, the gap that is still open counts as well: up to the last request that
+ * should have had an answer. */
 static void gap_until_now(const struct probe *p, struct probe_result *r)
 {
     nsec_t gap = p->last_intended - p->last_good - (p->excused - p->excused_at_good);

@@ -63,7 +63,8 @@ int target_parse(struct target *t, const char *url, const char *scheme, struct e
         !(got = url_part(u, CURLUPART_SCHEME, 0)))
         err_set(err, ERR_USAGE, "'%s' is no URL; it has to be %s://HOST[:PORT]/PATH", url, scheme);
     else if (strcmp(got, scheme) != 0)
-        err_set(err, ERR_USAGE, "URL '%s': the probe speaks %s:// here, not %s://", url, scheme, got);
+        err_set(err, ERR_USAGE, "URL '%s': the probe speaks %s:// here, not %s://", url, scheme,
+                got);
     else
         rc = resolve(t, u, url, err);
     free(got);
@@ -85,8 +86,8 @@ int body_parse(struct body *b, const char *text, bool plain, struct err *err)
     json_t *method = json_object_get(j, "method");
     if (!json_is_string(method)) {
         json_decref(j);
-        *b = (struct body){.prefix = x_strdup(text), .suffix = x_strdup(""),
-                           .prefix_len = strlen(text)};
+        *b = (struct body){
+            .prefix = x_strdup(text), .suffix = x_strdup(""), .prefix_len = strlen(text)};
         return 0;
     }
     bool slot = strcmp(json_string_value(method), "getSlot") == 0;
@@ -99,7 +100,9 @@ int body_parse(struct body *b, const char *text, bool plain, struct err *err)
         return err_set(err, ERR_USAGE, "body '%.60s': no place for its number", text);
     }
     *b = (struct body){.prefix = x_strndup(dump, (size_t)(at - dump)),
-                       .suffix = x_strdup(at + strlen(marker_text)), .rpc = true, .slot = slot};
+                       .suffix = x_strdup(at + strlen(marker_text)),
+                       .rpc = true,
+                       .slot = slot};
     b->prefix_len = strlen(b->prefix);
     b->suffix_len = strlen(b->suffix);
     free(dump);
@@ -115,8 +118,9 @@ void body_done(struct body *b)
 static void head_build(const struct probe *p, struct str *head, const char *path)
 {
     const char *method = p->o.method ? p->o.method : p->n_bodies ? "POST" : "GET";
-    str_addf(head, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: changeover-probe/" CHANGEOVER_VERSION
-                   "\r\nAccept: */*\r\n",
+    str_addf(head,
+             "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: changeover-probe/" CHANGEOVER_VERSION
+             "\r\nAccept: */*\r\n",
              method, path, p->target.host_header);
     if (p->n_bodies)
         str_add(head, "Content-Type: application/json\r\n");

@@ -1,5 +1,5 @@
-/* Websocket subscriptions held open beside the requests: who was dropped, who came back at the first try,
- * which slots were missed. */
+/* Websocket subscriptions held open beside the requests: who was dropped, who came back at the
+ * first try, which slots were missed. */
 #include "net/ws.h"
 #include "probe/internal.h"
 #include "sys/clock.h"
@@ -90,8 +90,8 @@ static void sock_dial(struct probe *p, struct wsock *s)
     s->state = SOCK_DIALLING;
     s->due = sys_clock_mono() + DIAL_TIMEOUT;
     s->watch.fd = sys_sock_connect(&p->ws_target.addr);
-    if (s->watch.fd < 0 || sys_poll_add(p->poll_fd, s->watch.fd,
-                                        EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, s) < 0)
+    if (s->watch.fd < 0 ||
+        sys_poll_add(p->poll_fd, s->watch.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, s) < 0)
         sock_lost(p, s);
 }
 
@@ -174,7 +174,8 @@ static void sock_frames(struct probe *p, struct wsock *s)
     struct ws_frame f;
     size_t at = 0;
     int got = 0;
-    while (at < s->in.len && (got = ws_frame_parse(s->in.buf + at, s->in.len - at, MESSAGE_MAX, &f)) > 0) {
+    while (at < s->in.len &&
+           (got = ws_frame_parse(s->in.buf + at, s->in.len - at, MESSAGE_MAX, &f)) > 0) {
         at += f.used;
         if (!sock_frame(p, s, &f))
             return;
@@ -260,7 +261,8 @@ int sockets_start(struct probe *p, struct err *err)
     p->socks_due = 0;
     for (unsigned i = 0; i < n; i++)
         p->socks[i] = (struct wsock){.watch = {.ready = sock_ready, .fd = -1},
-                                     .due = sys_clock_mono() + i * DIAL_APART, .last_slot = -1};
+                                     .due = sys_clock_mono() + i * DIAL_APART,
+                                     .last_slot = -1};
     return 0;
 }
 

@@ -29,6 +29,6 @@ void sys_event_clear(int fd);
 must_check int sys_thread_start(pthread_t *ret, void *(*fn)(void *), void *ctx, struct err *err);
 void sys_thread_join(pthread_t thread);
 
-/* Lifts the soft limit of open files to at least `want`, as far as the hard limit allows; returns the
- * limit that holds now. */
+/* Lifts the soft limit of open files to at least `want`, as far as the hard limit allows; returns
+ * the limit that holds now. */
 uint64_t sys_files_limit_raise(uint64_t want);

@@ -13,14 +13,14 @@ struct sys_addr {
     socklen_t len;
 };
 
-/* Looks host and port up; returns how many addresses were stored (1 to max), or -1. May block as long
- * as the resolver does. */
+/* Looks host and port up; returns how many addresses were stored (1 to max), or -1. May block as
+ * long as the resolver does. */
 int sys_addr_resolve(const char *host, const char *port, struct sys_addr *ret, size_t max,
                      struct err *err);
 const char *sys_addr_text(char *buf, size_t size, const struct sys_addr *a); /* "127.0.0.1:80" */
 
-/* A non-blocking socket (TCP_NODELAY) on its way to `a`, or -1 with errno when that failed at once. When it
- * turns writable, sys_sock_error() says how it went: 0 or an errno. */
+/* A non-blocking socket (TCP_NODELAY) on its way to `a`, or -1 with errno when that failed at once.
+ * When it turns writable, sys_sock_error() says how it went: 0 or an errno. */
 int sys_sock_connect(const struct sys_addr *a);
 int sys_sock_error(int fd);
 

@@ -1,8 +1,10 @@
-/* The histogram: exact to 3 digits over its range, mergeable, and a difference of two is a window. */
+/* The histogram: exact to 3 digits over its range, mergeable, and a difference of two is a window.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "base/hist.h"

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "net/ws.h"
@@ -61,10 +62,10 @@ static void illegal_frames(void **state)
 {
     (void)state;
     struct ws_frame f;
-    assert_int_equal(ws_frame_parse("\xc1\x00", 2, 100, &f), -1);             /* a reserved bit */
-    assert_int_equal(ws_frame_parse("\x83\x00", 2, 100, &f), -1);             /* unknown opcode */
-    assert_int_equal(ws_frame_parse("\x09\x00", 2, 100, &f), -1);             /* ping in parts */
-    assert_int_equal(ws_frame_parse("\x89\x7e\x00\x80", 4, 1000, &f), -1);    /* ping over 125 */
+    assert_int_equal(ws_frame_parse("\xc1\x00", 2, 100, &f), -1);          /* a reserved bit */
+    assert_int_equal(ws_frame_parse("\x83\x00", 2, 100, &f), -1);          /* unknown opcode */
+    assert_int_equal(ws_frame_parse("\x09\x00", 2, 100, &f), -1);          /* ping in parts */
+    assert_int_equal(ws_frame_parse("\x89\x7e\x00\x80", 4, 1000, &f), -1); /* ping over 125 */
     assert_int_equal(ws_frame_parse("\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff", 10, 1000, &f), -1);
 }
 
@@ -87,8 +88,10 @@ static void handshake(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accept_of_the_rfc), cmocka_unit_test(frames_of_the_rfc),
-        cmocka_unit_test(every_length_and_every_cut), cmocka_unit_test(illegal_frames),
+        cmocka_unit_test(accept_of_the_rfc),
+        cmocka_unit_test(frames_of_the_rfc),
+        cmocka_unit_test(every_length_and_every_cut),
+        cmocka_unit_test(illegal_frames),
         cmocka_unit_test(handshake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
