@@ -42,7 +42,7 @@ static int parse_url(const char *url, struct sockaddr_in *addr)
 static int peer_connect(struct peer *p)
 {
     struct sockaddr_in addr;
-    struct timeval limit = {.tv_sec = 2};
+    struct timeval limit = {.tv_sec = 1};
     int on = 1;
     if (parse_url(p->url, &addr) < 0)
         return -1;

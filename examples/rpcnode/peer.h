@@ -12,7 +12,7 @@ struct peer {
 };
 
 void peer_close(struct peer *p);
-/* Each returns 0, or -1 (no answer within 2 s, or not a good one; the connection is closed). */
+/* Each returns 0, or -1 (no answer within 1 s, or not a good one; the connection is closed). */
 int peer_get_slot(struct peer *p, uint64_t *ret_slot);
 int peer_get_block(struct peer *p, uint64_t slot, struct block *ret);
 

@@ -163,11 +163,14 @@ def test_a_copy_of_any_moment_opens(tmp_path):
         n.wait_slot(50)
         for i in range(3):
             folder = copy_node(n, tmp_path / f"copy{i}")
-            if i == 1:      # a torn last block, the slot file a step ahead
-                segment = folder / "ledger" / "blocks" / "000000.seg"
-                segment.write_bytes(segment.read_bytes()[:-100])
+            tip = int((folder / "ledger" / "slot").read_text().split()[0])
+            if i == 1:      # the slot file is two steps ahead of the blocks, and the next one is torn
+                os.truncate(folder / "ledger" / "blocks" / "000000.seg", (tip - 1) * 256 + 100)
+            if i == 2:
+                (folder / "ledger" / "slot").unlink()
             with RpcNode(folder, args=["--deaf"]) as c:
-                assert c.rpc("getBlock", c.slot())["blockHeight"] == c.slot() >= 49
+                assert c.rpc("getBlock", c.slot())["blockHeight"] == c.slot()
+                assert c.slot() == tip - 2 if i == 1 else c.slot() >= 49
 
 
 def test_wiped_accounts_are_filled_again(tmp_path):
@@ -190,6 +193,10 @@ def test_transactions_stay(tmp_path):
         assert n.rpc("getTransaction", signatures[7])["times"] == 2
         assert n.rpc("getTransaction", signatures[49])["data"] == "tx-49"
         assert n.rpc("getTransaction", "nothing") is None
+        late = n.rpc("sendTransaction", "x")
+        n.stop()
+        n.start()
+        assert n.rpc("getTransaction", late)["data"] == "x" and n.rpc("getTransactionCount") == 52
 
 
 # following
@@ -223,15 +230,31 @@ def test_two_alone_take_over(tmp_path):
     block.release()
 
 
+def test_of_two_leaders_the_one_behind_follows(tmp_path):
+    block = ports.take_block()
+    other = block.take_range(2)[0]
+    lead = ["--lead-if-peer-gone", 200]
+    with RpcNode(tmp_path / "green", ports=block, peer=f"http://127.0.0.1:{other}", args=lead) as green:
+        green.wait_slot(3)
+        assert "leading" in green.log()
+        with RpcNode(tmp_path / "blue", rpc_port=other, cluster=True, slot_ms=10) as blue:
+            blue.wait_slot(100)
+            wait_for(lambda: "a peer is ahead: following" in green.log(), "green follows")
+            green.wait_slot(blue.slot())
+    block.release()
+
+
 def test_serves_then_cannot_follow(tmp_path, network):
     binary = rpcnode.make_version(tmp_path / "v2", "4.0.0",
                                   ["--stall-after-slots", 20, "--exit-after-stall-ms", 600])
     with RpcNode(tmp_path / "n", binary=binary, peer=network.url) as n:
         n.wait_slot(20)
+        start = time.monotonic()
         n.wait_health("ok")
         assert n.rpc("getVersion")["solana-core"] == "4.0.0"
+        network.wait_slot(30)
         assert n.slot() == 20
-        assert n.wait_exit() == 1
+        assert n.wait_exit() == 1 and time.monotonic() - start > 0.4
         assert "stood still" in n.log()
 
 
@@ -352,6 +375,16 @@ def test_lock(node):
 
 
 # stopping
+
+def test_connections_are_cut_long_before_the_end(tmp_path):
+    with RpcNode(tmp_path / "n", args=["--exit-ms", 1500]) as n:
+        idle = socket.create_connection(("127.0.0.1", n.rpc_port), timeout=5)
+        start = time.monotonic()
+        assert n.admin("exit", "--no-wait-for-exit").returncode == 0
+        assert idle.recv(1) == b"" and 0.2 < time.monotonic() - start < 1.2
+        assert n.process.poll() is None and n.wait_exit() == 0
+        idle.close()
+
 
 def test_exit_cuts_what_is_under_way(node):
     link = http.client.HTTPConnection("127.0.0.1", node.rpc_port, timeout=5)
