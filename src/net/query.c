@@ -20,7 +20,7 @@
 struct flight {
     struct query *q;
     CURL *easy;
-    struct curl_slist *headers;
+    struct curl_slist *headers, *connect;
     char *post;
     struct str body, header; /* header: the value of the one that was asked for */
     bool has_header, upgrade, accept, headers_done;
@@ -199,6 +199,15 @@ static void take_answer(struct flight *f, CURLcode rc)
 
 /* --- what goes out ------------------------------------------------------------------------- */
 
+static void flight_loopback(struct flight *f)
+{
+    f->connect = curl_slist_append(NULL, "::127.0.0.1:");
+    curl_easy_setopt(f->easy, CURLOPT_CONNECT_TO, f->connect);
+    curl_easy_setopt(f->easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYPEER, 0L);
+    curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYHOST, 0L);
+}
+
 /* curl_easy_setopt is variadic and checked by a macro that -Wconversion dislikes for enums; the return value
  * matters for none of these options (all exist since before 7.88). */
 static void flight_setup(struct flight *f)
@@ -222,6 +231,8 @@ static void flight_setup(struct flight *f)
     /* an instance on this host is never asked through a proxy of the environment */
     if (str_starts(q->url, "http://127.0.0.1:"))
         curl_easy_setopt(e, CURLOPT_PROXY, "");
+    if (q->loopback)
+        flight_loopback(f);
 
     if (q->how == QUERY_CONNECT) {
         curl_easy_setopt(e, CURLOPT_CONNECT_ONLY, 1L);
@@ -247,6 +258,7 @@ static void flight_done(struct flight *f, CURLM *multi)
         curl_easy_cleanup(f->easy);
     }
     curl_slist_free_all(f->headers);
+    curl_slist_free_all(f->connect);
     free(f->post);
     str_done(&f->body);
     str_done(&f->header);

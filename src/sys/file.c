@@ -29,6 +29,21 @@ ssize_t sys_read(int fd, void *buf, size_t n)
     return r;
 }
 
+ssize_t sys_pread(int fd, void *buf, size_t n, uint64_t offset)
+{
+    ssize_t r;
+    do
+        r = pread(fd, buf, n, (off_t)offset);
+    while (r < 0 && errno == EINTR);
+    return r;
+}
+
+int64_t sys_file_size(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) < 0 ? -1 : st.st_size;
+}
+
 ssize_t sys_write_all(int fd, const void *buf, size_t n)
 {
     const char *p = buf;
@@ -113,14 +128,16 @@ static int sync_parent(const char *path, struct err *err)
     return sys_dir_sync(dir, err);
 }
 
+/* like: whose owner the new file gets, or NULL */
 static int replace(const char *path, const char *bytes, size_t n, mode_t mode, bool sync,
-                   struct err *err)
+                   const struct stat *like, struct err *err)
 {
     cleanup_free char *tmp = x_asprintf("%s.tmp", path);
     cleanup_fd int fd = sys_open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode);
     if (fd < 0)
         return err_sys(err, code_of_errno(), "create '%s'", tmp);
-    if (fchmod(fd, mode) < 0 || sys_write_all(fd, bytes, n) < 0 || (sync && fsync(fd) < 0)) {
+    if ((like && fchown(fd, like->st_uid, like->st_gid) < 0) || fchmod(fd, mode) < 0 ||
+        sys_write_all(fd, bytes, n) < 0 || (sync && fsync(fd) < 0)) {
         err_sys(err, ERR_FAILED, "write '%s'", tmp);
         (void)unlink(tmp);
         return -1;
@@ -133,12 +150,23 @@ static int replace(const char *path, const char *bytes, size_t n, mode_t mode, b
 int sys_file_write_atomic(const char *path, const char *bytes, size_t n, mode_t mode,
                           struct err *err)
 {
-    return replace(path, bytes, n, mode, true, err);
+    return replace(path, bytes, n, mode, true, NULL, err);
 }
 
 int sys_file_replace(const char *path, const char *bytes, size_t n, mode_t mode, struct err *err)
 {
-    return replace(path, bytes, n, mode, false, err);
+    return replace(path, bytes, n, mode, false, NULL, err);
+}
+
+int sys_file_rewrite(const char *path, const char *bytes, size_t n, struct err *err)
+{
+    struct stat st;
+    cleanup_free char *real = NULL;
+    if (sys_path_real(path, &real, err) < 0)
+        return -1;
+    if (stat(real, &st) < 0)
+        return err_sys(err, code_of_errno(), "look at '%s'", real);
+    return replace(real, bytes, n, st.st_mode & 07777, true, &st, err);
 }
 
 int sys_file_touch(const char *path, mode_t mode, struct err *err)

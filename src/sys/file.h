@@ -22,6 +22,9 @@ must_check int sys_file_write_atomic(const char *path, const char *bytes, size_t
 must_check int sys_file_replace(const char *path, const char *bytes, size_t n, mode_t mode,
                                 struct err *err);
 
+/* As sys_file_write_atomic for a file that is there and somebody else's: keeps its mode and owner, follows links. */
+must_check int sys_file_rewrite(const char *path, const char *bytes, size_t n, struct err *err);
+
 /* Creates an empty file (mode is exact, whatever the umask), or leaves one that is there. */
 must_check int sys_file_touch(const char *path, mode_t mode, struct err *err);
 
@@ -65,6 +68,8 @@ int sys_dir_each(const char *path, sys_dir_fn *fn, void *ctx, struct err *err);
 /* Plain descriptors, for those that hold one. */
 int sys_open(const char *path, int flags, mode_t mode); /* O_CLOEXEC added; -1 with errno */
 ssize_t sys_read(int fd, void *buf, size_t n);          /* restarts on EINTR */
+ssize_t sys_pread(int fd, void *buf, size_t n, uint64_t offset);
+int64_t sys_file_size(int fd); /* -1 with errno */
 ssize_t sys_write_all(int fd, const void *buf, size_t n);
 void sys_close_p(int *fd);
 int sys_pipe(int fds[2]); /* O_CLOEXEC */
