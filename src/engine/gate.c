@@ -272,6 +272,8 @@ int gate_wait_on(const struct driver_ctx *ctx, const struct gate_request *rq,
     k.deadline = k.start + deadline;
     /* long enough for a slope to show through the jitter, short beside the deadline */
     k.rate.window = deadline / 4 < NSEC_MIN ? deadline / 4 : NSEC_MIN;
+    if (k.rate.window < 10 * k.interval)
+        k.rate.window = 10 * k.interval;
     for (;;) {
         nsec_t next = sys_clock_mono() + k.interval;
         int rc = one_look(&k, err);

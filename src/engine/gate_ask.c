@@ -44,6 +44,8 @@ static void fill_query(const struct gate_watch *w, const struct spec_gate *g, st
              : g->kind == GATE_TCP     ? QUERY_CONNECT
                                        : QUERY_VALUE;
     q->ask = query_of_spec(&g->query);
+    if (g->kind == GATE_HTTP && !q->ask.path)
+        q->ask.path = w->spec->traffic.health_path;
     q->timeout = g->timeout ? g->timeout : TRY_DEFAULT;
     if (w->rq.try_timeout && w->rq.try_timeout < q->timeout)
         q->timeout = w->rq.try_timeout;
@@ -75,7 +77,9 @@ static void judge_http(struct gate_watch *w, const struct spec_gate *g, size_t i
     (void)w, (void)i, (void)n;
     int status = g->status ? g->status : 200;
     const char *body = str_cstr(&q->value);
-    bool same = !g->body || (strlen(g->body) == q->value.len && str_eq(g->body, body));
+    /* exact, but for a last newline */
+    size_t len = q->value.len - (q->value.len && body[q->value.len - 1] == '\n');
+    bool same = !g->body || (strlen(g->body) == len && memcmp(g->body, body, len) == 0);
 
     if (!q->answered)
         gate_say(r, false, "no answer: %s", q->why);

@@ -1,5 +1,6 @@
 #include "engine/gate_internal.h"
 
+#define SAMPLES_MIN 5
 #define AT(r, i) (r)->sample[((r)->next + GATE_RATE_SAMPLES - (r)->n + (i)) % GATE_RATE_SAMPLES]
 
 void gate_rate_add(struct gate_rate *r, nsec_t at, double lag)
@@ -12,7 +13,8 @@ void gate_rate_add(struct gate_rate *r, nsec_t at, double lag)
     r->next = (r->next + 1) % GATE_RATE_SAMPLES;
     if (r->n < GATE_RATE_SAMPLES)
         r->n++;
-    while (r->n > 1 && at - AT(r, 0).at > r->window)
+    /* looks that are far apart still make a rate */
+    while (r->n > SAMPLES_MIN && at - AT(r, 0).at > r->window)
         r->n--;
 }
 
@@ -21,7 +23,7 @@ bool gate_rate_closing(const struct gate_rate *r, double *ret)
     double mean_t = 0, mean_lag = 0, up = 0, down = 0;
     double n = (double)r->n;
 
-    if (r->n < 5 || AT(r, r->n - 1).at - AT(r, 0).at < r->window / 2)
+    if (r->n < SAMPLES_MIN || AT(r, r->n - 1).at - AT(r, 0).at < r->window / 2)
         return false;
     nsec_t start = AT(r, 0).at;
     for (size_t i = 0; i < r->n; i++) {

@@ -280,3 +280,20 @@ void sys_port_ephemeral(uint16_t *ret_first, uint16_t *ret_last)
     *ret_first = (uint16_t)first;
     *ret_last = (uint16_t)last;
 }
+
+bool sys_port_reserved(uint16_t port)
+{
+    cleanup_str struct str text = {0};
+    if (sys_file_read("/proc/sys/net/ipv4/ip_local_reserved_ports", 1 << 20, &text, NULL) < 0)
+        return false;
+    for (const char *p = str_cstr(&text); *p >= '0' && *p <= '9'; p += *p == ',') {
+        char *end;
+        unsigned long first = strtoul(p, &end, 10), last = first;
+        if (*end == '-')
+            last = strtoul(end + 1, &end, 10);
+        if (port >= first && port <= last)
+            return true;
+        p = end;
+    }
+    return false;
+}

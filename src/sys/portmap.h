@@ -34,3 +34,6 @@ int sys_port_free(bool udp, uint16_t port);
 
 /* /proc/sys/net/ipv4/ip_local_port_range; 32768 to 60999 if that cannot be read. */
 void sys_port_ephemeral(uint16_t *ret_first, uint16_t *ret_last);
+
+/* Whether the kernel is told to give the port to nobody by itself (ip_local_reserved_ports). */
+bool sys_port_reserved(uint16_t port);

@@ -187,7 +187,9 @@ static void a_status_says_nothing_the_body_must_be_exact(void **state)
     assert_int_equal(err.code, ERR_GATE);
     assert_says(err.msg, "'health' of blue");
     assert_says(err.msg, "'behind', wanted 'ok'");
-    blue.body = "ok\n";
+    blue.body = "ok\n"; /* but for a last newline */
+    assert_true(look().pass);
+    blue.body = "ok ";
     assert_false(look().pass);
     blue.body = "ok";
     g->status = 204;
