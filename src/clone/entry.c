@@ -1,6 +1,8 @@
 /* One entry of a directory: a file, a link, a FIFO. Directories are walk.c's. */
 #include "clone/remove.h"
 #include "clone/run.h"
+#include "clone/scan.h"
+#include "sys/clock.h"
 #include "sys/fault.h"
 #include "sys/file.h"
 
@@ -13,6 +15,7 @@
 #include <sys/stat.h>
 
 #define CHUNK ((uint64_t)64 << 20) /* between two looks at whether to stop */
+#define CHUNK_LIMITED ((uint64_t)1 << 20)
 
 static int fail_full(struct run *r, const char *path, int saved, struct err *err)
 {
@@ -22,9 +25,9 @@ static int fail_full(struct run *r, const char *path, int saved, struct err *err
     uint64_t did = atomic_load(&r->bytes);
     str_bytes(done, sizeof(done), did);
     str_bytes(left, sizeof(left), bytes);
-    str_bytes(total, sizeof(total), r->o->bytes_total);
+    str_bytes(total, sizeof(total), r->bytes_total);
     errno = saved;
-    if (r->o->bytes_total)
+    if (r->bytes_total)
         err_sys(err, ERR_FAILED,
                 "clone '%s' to '%s': at '%s', with %s of %s done and %s (%llu inodes) free", r->src,
                 r->dst, path, done, total, left, (unsigned long long)inodes);
@@ -134,6 +137,16 @@ struct file {
     struct sys_node node;
 };
 
+static void copied(struct run *r, uint64_t n)
+{
+    uint64_t all = atomic_fetch_add_explicit(&r->bytes, n, memory_order_relaxed) + n;
+    if (!r->o->rate_limit)
+        return;
+    nsec_t due = r->began + (nsec_t)((double)all * 1e9 / (double)r->o->rate_limit), now;
+    while ((now = sys_clock_mono()) < due && !pool_stopping(r->base.pool))
+        sys_sleep(due - now < 50 * NSEC_MS ? due - now : 50 * NSEC_MS);
+}
+
 static int copy_through_us(struct run *r, struct run_scratch *s, const struct file *f, uint64_t off,
                            uint64_t end, uint64_t *ret_at, struct err *err)
 {
@@ -147,7 +160,7 @@ static int copy_through_us(struct run *r, struct run_scratch *s, const struct fi
         if (sys_file_pwrite(f->dst, s->data, (size_t)n, off) < 0)
             return run_fail(r, "write", f->path, err);
         off += (uint64_t)n;
-        atomic_fetch_add_explicit(&r->bytes, (uint64_t)n, memory_order_relaxed);
+        copied(r, (uint64_t)n);
     }
     *ret_at = off;
     return 0;
@@ -163,14 +176,15 @@ static int copy_range(struct run *r, struct run_scratch *s, const struct file *f
                       uint64_t end, uint64_t *ret_at, struct err *err)
 {
     while (r->copy_range && off < end && !pool_stopping(r->base.pool)) {
-        uint64_t want = end - off < CHUNK ? end - off : CHUNK;
+        uint64_t chunk = r->o->rate_limit ? CHUNK_LIMITED : CHUNK;
+        uint64_t want = end - off < chunk ? end - off : chunk;
         ssize_t n = sys_file_copy_range(f->dst, f->src, off, (size_t)want);
         if (n < 0 && !range_unsupported(errno))
             return run_fail(r, "copy", f->path, err);
         if (n <= 0)
             break; /* some kernels say 0 where they cannot: reading tells */
         off += (uint64_t)n;
-        atomic_fetch_add_explicit(&r->bytes, (uint64_t)n, memory_order_relaxed);
+        copied(r, (uint64_t)n);
     }
     return copy_through_us(r, s, f, off, end, ret_at, err);
 }
@@ -407,7 +421,7 @@ int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const cha
     str_clear(&s->path);
     str_addf(&s->path, "%s%s%s", d->path, *d->path ? "/" : "", name);
     const char *path = str_cstr(&s->path);
-    if (run_excluded(r, path)) {
+    if (scan_excluded(r->o->exclude, path)) {
         atomic_fetch_add(&r->excluded, 1);
         return 0;
     }

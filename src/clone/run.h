@@ -38,7 +38,8 @@ struct run {
     bool existing;  /* DST may hold entries already: resume, refresh */
     bool refresh;   /* and those that differ from SRC are replaced */
     nsec_t since;
-    bool copy_range; /* the file system may share blocks, or copy by itself */
+    uint64_t files_total, bytes_total; /* 0: unknown */
+    bool copy_range;                   /* the file system may share blocks, or copy by itself */
     uint64_t dst_magic;
     struct links *links;
     struct run_scratch *scratch; /* one a thread */
@@ -64,4 +65,6 @@ must_check int run_finish(struct run *r, struct run_scratch *s, int src_dir, con
 /* The clone's error for errno: a full disk says how much is missing. */
 int run_fail(struct run *r, const char *what, const char *path, struct err *err);
 int run_gone(struct run *r, const char *path, struct err *err);
-bool run_excluded(const struct run *r, const char *path);
+
+/* tree.c: DST, or the directory that will hold it; free() it. */
+char *run_existing_part(const char *dst);

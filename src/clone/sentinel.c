@@ -36,13 +36,13 @@ int sentinel_write(const char *dir, const struct sentinel *s, struct err *err)
     char boot[40];
     sys_boot_id(boot);
     cleanup_free char *path = path_of(dir);
-    json_t *root =
-        json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:s}", "about",
-                  "changeover's mark: says whose data this is; do not copy, edit or remove it",
-                  "format", FORMAT, "service", s->service, "colour", s->colour, "volume", s->volume,
-                  "upgrade", s->upgrade, "state", sentinel_state_name(s->state), "created",
-                  (json_int_t)(s->created ? s->created : sys_clock_wall()), "boot",
-                  *s->boot ? s->boot : boot);
+    json_t *root = json_pack(
+        "{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:I}", "about",
+        "changeover's mark: says whose data this is; do not copy, edit or remove it", "format",
+        FORMAT, "service", s->service, "colour", s->colour, "volume", s->volume, "upgrade",
+        s->upgrade, "state", sentinel_state_name(s->state), "created",
+        (json_int_t)(s->created ? s->created : sys_clock_wall()), "boot", *s->boot ? s->boot : boot,
+        "files", (json_int_t)s->files, "bytes", (json_int_t)s->bytes);
     cleanup_free char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     if (!text)
@@ -64,6 +64,8 @@ static int parse(const char *text, const char *path, struct sentinel *ret, struc
     json_error_t why;
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &why);
     struct sentinel s = {.created = (nsec_t)json_integer_value(json_object_get(root, "created"))};
+    s.files = (uint64_t)json_integer_value(json_object_get(root, "files"));
+    s.bytes = (uint64_t)json_integer_value(json_object_get(root, "bytes"));
     int format = (int)json_integer_value(json_object_get(root, "format"));
     char state[32];
     take_string(root, "service", s.service, sizeof(s.service));

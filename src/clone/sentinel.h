@@ -8,6 +8,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define SENTINEL_FILE ".changeover"
 
@@ -24,8 +25,9 @@ struct sentinel {
     char volume[128];
     char upgrade[128]; /* the upgrade that made it; "" for data that was adopted */
     enum sentinel_state state;
-    nsec_t created; /* wall clock */
-    char boot[40];  /* the boot in which it was written */
+    nsec_t created;        /* wall clock */
+    uint64_t files, bytes; /* cloning: expected; later: found. For people and progress only */
+    char boot[40];         /* the boot in which it was written */
 };
 
 /* Replaces DIR's mark (created and boot are filled in when empty). Synced, but for the

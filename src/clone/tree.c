@@ -62,9 +62,11 @@ static struct sentinel claim_of(const struct tree_options *o)
 }
 
 static int mark(const char *dst, const struct sentinel *owner, enum sentinel_state state,
-                struct err *err)
+                uint64_t files, uint64_t bytes, struct err *err)
 {
     struct sentinel s = *owner;
+    s.files = files;
+    s.bytes = bytes;
     s.state = state;
     s.created = 0;
     s.boot[0] = '\0';
@@ -96,7 +98,7 @@ static int start_over(const char *dst, const struct tree_options *o, struct err 
 }
 
 static int take_ours(const char *dst, const struct tree_options *o, const struct sentinel *found,
-                     bool *ret_existing, struct err *err)
+                     struct run *r, struct err *err)
 {
     if (!o->owner)
         return err_set(err, ERR_FOREIGN,
@@ -108,16 +110,27 @@ static int take_ours(const char *dst, const struct tree_options *o, const struct
         return err_set(err, ERR_EXISTS, "'%s' holds a finished clone of upgrade %s", dst,
                        found->upgrade);
     /* After a power cut a file may have its size and times, and not its contents. */
-    *ret_existing = o->resume && fresh;
-    return *ret_existing ? 0 : start_over(dst, o, err);
+    r->existing = o->resume && fresh;
+    if (!r->files_total && !r->bytes_total) { /* what begin expected */
+        r->files_total = found->files;
+        r->bytes_total = found->bytes;
+    }
+    if (!r->existing && start_over(dst, o, err) < 0)
+        return -1;
+    /* Begun a moment ago: as good as new, and no second wait for the disk. */
+    return fresh && found->state == SENTINEL_CLONING
+               ? 0
+               : mark(dst, o->owner, SENTINEL_CLONING, r->files_total, r->bytes_total, err);
 }
 
-/* Leaves DST there, ours, and marked. *ret_existing: it may hold files of this very clone. */
-static int prepare(const char *src, const char *dst, const struct tree_options *o,
-                   bool *ret_existing, struct err *err)
+/* Leaves DST there, ours, and marked. r->existing: it may hold files of this very clone. */
+static int prepare(struct run *r, struct err *err)
 {
+    const char *src = r->src, *dst = r->dst;
+    const struct tree_options *o = r->o;
     struct sentinel want = claim_of(o), found;
-    *ret_existing = false;
+    r->files_total = o->files_total;
+    r->bytes_total = o->bytes_total;
     if (o->owner && (!*want.service || !*want.colour || !*want.upgrade))
         return err_set(err, ERR_USAGE,
                        "clone to '%s': no service, colour or upgrade to mark it with", dst);
@@ -128,16 +141,20 @@ static int prepare(const char *src, const char *dst, const struct tree_options *
     case SENTINEL_FOREIGN:
         return err_ctx(err, "clone '%s'", src);
     case SENTINEL_OURS:
-        return take_ours(dst, o, &found, ret_existing, err);
+        return take_ours(dst, o, &found, r, err);
     case SENTINEL_ABSENT:
         made = sys_tree_mkdir(AT_FDCWD, dst, 0700) == 0;
-        if (!made)
-            return err_sys(err, ERR_FAILED, "create '%s'", dst);
+        if (!made) {
+            err_sys(err, ERR_FAILED, "create '%s'", dst);
+            return err_hint(err,
+                            "the directory that it lies in must be there (is a mount missing?)");
+        }
         break;
     case SENTINEL_EMPTY:
         break;
     }
-    if (!o->owner || mark(dst, o->owner, SENTINEL_CLONING, err) == 0)
+    if (!o->owner ||
+        mark(dst, o->owner, SENTINEL_CLONING, o->files_total, o->bytes_total, err) == 0)
         return 0;
     if (sentinel_remove(dst, NULL) == 0 && made)
         (void)sys_tree_unlink(AT_FDCWD, dst, true);
@@ -146,12 +163,12 @@ static int prepare(const char *src, const char *dst, const struct tree_options *
 
 int tree_begin(const char *src, const char *dst, const struct tree_options *o, struct err *err)
 {
-    struct tree_options again = *o;
-    bool existing;
-    again.resume = false;
+    struct tree_options anew = *o;
+    struct run r = {.o = &anew, .src = src, .dst = dst};
+    anew.resume = false;
     if (!o->owner)
         return err_set(err, ERR_USAGE, "clone to '%s': nobody to mark it for", dst);
-    return prepare(src, dst, &again, &existing, err);
+    return prepare(&r, err);
 }
 
 /* ---- the run ---- */
@@ -211,7 +228,8 @@ static int walk(struct run *r, struct tree_result *ret, struct err *err)
         return err_sys(err, ERR_FAILED, "put '%s' on disk", r->dst);
     if (!r->o->owner)
         return 0;
-    if (mark(r->dst, r->o->owner, r->o->no_sync ? SENTINEL_COPIED : SENTINEL_READY, err) < 0)
+    if (mark(r->dst, r->o->owner, r->o->no_sync ? SENTINEL_COPIED : SENTINEL_READY,
+             atomic_load(&r->files), atomic_load(&r->bytes), err) < 0)
         return -1;
     (void)sys_tree_set_times(dst_top, "", top.atime, top.mtime); /* the mark has changed them */
     return 0;
@@ -222,7 +240,7 @@ int tree_clone(const char *src, const char *dst, const struct tree_options *o,
 {
     struct err mine = {0};
     struct run r = {.o = o, .src = src, .dst = dst};
-    int ok = prepare(src, dst, o, &r.existing, &mine);
+    int ok = prepare(&r, &mine);
     if (ok == 0)
         ok = walk(&r, ret, &mine);
     if (ok < 0 && err)
@@ -238,11 +256,12 @@ int tree_refresh(const char *src, const char *dst, nsec_t since, const struct tr
         .o = o, .src = src, .dst = dst, .existing = true, .refresh = true, .since = since};
     struct sentinel want = claim_of(o);
     int ok = refuse_nesting(src, dst, &mine);
+    r.files_total = o->files_total;
+    r.bytes_total = o->bytes_total;
     if (ok == 0 && o->owner)
-        ok = sentinel_check(dst, &want, &mine) < 0 ||
-                     mark(dst, o->owner, SENTINEL_CLONING, &mine) < 0
-                 ? -1
-                 : 0;
+        ok = sentinel_check(dst, &want, &mine);
+    if (ok == 0 && o->owner)
+        ok = mark(dst, o->owner, SENTINEL_CLONING, r.files_total, r.bytes_total, &mine);
     if (ok == 0)
         ok = walk(&r, ret, &mine);
     if (ok < 0 && err)
@@ -270,7 +289,7 @@ int tree_settle(const char *dst, const struct sentinel *owner, struct err *err)
     cleanup_fd int fd = sys_tree_top(dst, false);
     if (fd < 0 || sys_node_at(fd, "", &top) < 0 || sys_fs_sync(fd) < 0)
         return err_sys(err, ERR_FAILED, "put '%s' on disk", dst);
-    if (mark(dst, &found, SENTINEL_READY, err) < 0)
+    if (mark(dst, &found, SENTINEL_READY, found.files, found.bytes, err) < 0)
         return -1;
     (void)sys_tree_set_times(fd, "", top.atime, top.mtime);
     return 0;
@@ -303,7 +322,7 @@ static int find_file(int dir, unsigned depth, unsigned *budget)
 }
 
 /* DST, or what will hold it. */
-static char *existing_part(const char *dst)
+char *run_existing_part(const char *dst)
 {
     char *path = real_of(dst);
     while (!sys_path_exists(path)) {
@@ -318,7 +337,7 @@ static char *existing_part(const char *dst)
 int tree_can_reflink(const char *src, const char *dst, struct err *err)
 {
     unsigned budget = 10000;
-    cleanup_free char *where = existing_part(dst);
+    cleanup_free char *where = run_existing_part(dst);
     cleanup_fd int top = sys_tree_top(src, true);
     if (top < 0)
         return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_FAILED, "open '%s'", src);

@@ -37,6 +37,7 @@ struct tree_options {
                          the right size and times is complete. Mixes two points in time unless SRC
                          has not changed since. false: it is removed and made anew */
     bool no_sync; /* leave the wait for the disk to tree_settle(): the source may be thawed first */
+    uint64_t rate_limit;               /* bytes copied a second, 0: none */
     uint64_t files_total, bytes_total; /* for the progress; 0: unknown */
 
     /* Whose DST becomes: it is marked {owner, "cloning"} before the first file and "ready" after

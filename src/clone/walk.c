@@ -2,13 +2,13 @@
  * that a million files in one directory keep every thread busy. */
 #include "clone/remove.h"
 #include "clone/run.h"
+#include "clone/scan.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -27,14 +27,6 @@ struct job {
     struct run_dir *dir; /* names in one */
     struct names *names;
 };
-
-bool run_excluded(const struct run *r, const char *path)
-{
-    for (const char *const *p = r->o->exclude; p && *p; p++)
-        if (fnmatch(*p, path, 0) == 0)
-            return true;
-    return false;
-}
 
 /* Default ACLs would be inherited by everything made below; the source's are set at the end. */
 static void strip(int dst)
@@ -113,7 +105,7 @@ static int add_subdir(struct run *r, struct run_scratch *s, const struct run_dir
                       const char *name, struct err *err)
 {
     cleanup_free char *path = x_asprintf("%s%s%s", d->path, *d->path ? "/" : "", name);
-    if (run_excluded(r, path)) {
+    if (scan_excluded(r->o->exclude, path)) {
         atomic_fetch_add(&r->excluded, 1);
         return 0;
     }
@@ -209,7 +201,7 @@ static int remove_gone(struct run *r, struct run_dir *d, struct err *err)
         if (is_mark(d, name) || sys_node_at(d->src, name, &node) == 0 || errno != ENOENT)
             continue;
         cleanup_free char *path = x_asprintf("%s%s%s", d->path, *d->path ? "/" : "", name);
-        if (!run_excluded(r, path) && remove_one(r, d, name, path, err) < 0)
+        if (!scan_excluded(r->o->exclude, path) && remove_one(r, d, name, path, err) < 0)
             return -1;
     }
     return more < 0 ? run_fail(r, "read the clone's directory", d->path, err) : 0;
@@ -298,8 +290,8 @@ static bool tick(void *ctx, bool last)
     struct tree_progress p = {
         .files_done = atomic_load(&r->files),
         .bytes_done = atomic_load(&r->bytes),
-        .files_total = r->o->files_total,
-        .bytes_total = r->o->bytes_total,
+        .files_total = r->files_total,
+        .bytes_total = r->bytes_total,
         .took = sys_clock_mono() - r->began,
     };
     double seconds = (double)p.took / 1e9;

@@ -1,7 +1,8 @@
 /* Storage drivers: how one colour's volume becomes the other's.
  *
  * A volume belongs to a colour of a service if the sentinel at its top says so (clone/sentinel.h).
- * Destroying needs both: the stored spec names the path as the standby's, and the sentinel carries our mark.
+ * Destroying needs both: the stored spec names the path as the standby's, and the sentinel carries
+ * our mark.
  *
  * All operations may be called again after a crash at any point. `v` is the volume's name; its
  * paths are ctx->side[GREEN or BLUE]'s. */
@@ -10,9 +11,9 @@
 #include "driver/context.h"
 
 enum storage_cap {
-    STORAGE_INSTANT = 1,     /* the clone is a point in time by itself: no freeze needed */
-    STORAGE_SHARES = 2,      /* blocks are shared until they diverge */
-    STORAGE_NO_DATA = 4,     /* the standby begins empty */
+    STORAGE_INSTANT = 1, /* the clone is a point in time by itself: no freeze needed */
+    STORAGE_SHARES = 2,  /* blocks are shared until they diverge */
+    STORAGE_NO_DATA = 4, /* the standby begins empty */
 };
 
 enum storage_owner { OWNER_NONE, OWNER_OURS, OWNER_FOREIGN };
@@ -20,22 +21,22 @@ enum storage_owner { OWNER_NONE, OWNER_OURS, OWNER_FOREIGN };
 struct storage_facts {
     bool exists;
     bool empty;
-    enum storage_owner owner;     /* by sentinel: of this service, this colour, this volume */
-    char owner_text[256];         /* what the sentinel says, or what is there instead */
-    char upgrade_id[32];          /* the sentinel's: which upgrade made it ("" = adopted) */
-    bool complete;                /* false: a clone was interrupted */
-    uint64_t bytes, files;        /* size of the data; 0 unless asked for */
-    uint64_t free_bytes;          /* where the colour's volume lives */
-    uint64_t needed_bytes;        /* what a clone to this colour would take now */
-    nsec_t estimate_ns;           /* how long the clone would take, measured; 0: instant or unknown */
-    char fs_name[32];             /* "ext4", "xfs", "tmpfs" */
-    bool supported;               /* this driver can clone from the other colour to here */
+    enum storage_owner owner; /* by sentinel: of this service, this colour, this volume */
+    char owner_text[256];     /* what the sentinel says, or what is there instead */
+    char upgrade_id[32];      /* the sentinel's: which upgrade made it ("" = adopted) */
+    bool complete;            /* false: a clone was interrupted */
+    uint64_t bytes, files;    /* size of the data; 0 unless asked for */
+    uint64_t free_bytes;      /* where the colour's volume lives */
+    uint64_t needed_bytes;    /* what a clone to this colour would take now */
+    nsec_t estimate_ns;       /* how long the clone would take, measured; 0: instant or unknown */
+    char fs_name[32];         /* "ext4", "xfs", "tmpfs" */
+    bool supported;           /* this driver can clone from the other colour to here */
     char why_not[256];
 };
 
-/* What is there now at `colour`'s path. measure: also walks the source for bytes, files, needed_bytes and
- * estimate_ns (may take seconds; measuring the rate may write into a scratch directory of ours beside the destination,
- * removed before it returns). Read-only otherwise. */
+/* What is there now at `colour`'s path. measure: also walks the source for bytes, files,
+ * needed_bytes and estimate_ns (may take seconds; measuring the rate may write into a scratch
+ * directory of ours beside the destination, removed before it returns). Read-only otherwise. */
 typedef int storage_inspect_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
                                const struct spec_volume *dst, enum colour dst_colour, bool measure,
                                struct storage_facts *ret, struct err *err);
@@ -43,9 +44,9 @@ typedef int storage_inspect_fn(const struct driver_ctx *ctx, const struct spec_v
 /* A clone is three calls, so that the source need be frozen only for the second:
  *     begin (source running) - freeze - clone - thaw - settle (source running)
  *
- * begin: makes room: removes what an interrupted clone of this upgrade left at dst (may take long), creates it,
- *        marks it {service, dst colour, volume, upgrade id, "cloning"}, on disk.
- * Pre:   dst is absent, empty, or carries our mark for this service, dst colour and this upgrade id; else
+ * begin: makes room: removes what an interrupted clone of this upgrade left at dst (may take long),
+ * creates it, marks it {service, dst colour, volume, upgrade id, "cloning"}, on disk. Pre:   dst is
+ * absent, empty, or carries our mark for this service, dst colour and this upgrade id; else
  *        ERR_FOREIGN and nothing is touched.
  * Again: a complete clone of this upgrade is kept as it is. */
 typedef int storage_begin_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
@@ -53,24 +54,25 @@ typedef int storage_begin_fn(const struct driver_ctx *ctx, const struct spec_vol
                              struct err *err);
 
 /* Clones src's data to dst.
- * Pre:   as begin's (which it calls where nobody has). The caller has frozen the source if the volume
- *        asks for it.
- * Post:  dst holds src's data (but for `exclude`, sockets and the sentinel), marked "copied": complete, but
- *        not yet known to be on disk. On -1 dst is absent, or marked "cloning" as ours.
- * Again: a leftover of this upgrade is removed and made anew (a second point in time never mixes with the
- *        first); a complete one (ready, or copied in this boot) is kept as it is.
- * Blocks: as long as it takes, with progress events; polls ctx->poll. */
+ * Pre:   as begin's (which it calls where nobody has). The caller has frozen the source if the
+ * volume asks for it. Post:  dst holds src's data (but for `exclude`, sockets and the sentinel),
+ * marked "copied": complete, but not yet known to be on disk. On -1 dst is absent, or marked
+ * "cloning" as ours. Again: a leftover of this upgrade is removed and made anew (a second point in
+ * time never mixes with the first); a complete one (ready, or copied in this boot) is kept as it
+ * is. Blocks: as long as it takes, with progress events; polls ctx->poll. */
 typedef int storage_clone_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
                              const struct spec_volume *dst, enum colour dst_colour,
                              struct err *err);
 
-/* Puts a clone on disk and marks it "ready": only then may an instance start on it. Already so: 0. Not
- * complete, or copied before a reboot (nobody knows what of it reached the disk): ERR_FAILED; begin again. */
+/* Puts a clone on disk and marks it "ready": only then may an instance start on it. Already so: 0.
+ * Not complete, or copied before a reboot (nobody knows what of it reached the disk): ERR_FAILED;
+ * begin again. */
 typedef int storage_settle_fn(const struct driver_ctx *ctx, const struct spec_volume *dst,
                               enum colour dst_colour, struct err *err);
 
-/* Removes dst's data. Pre: it carries our mark (service, colour, volume); else ERR_FOREIGN and nothing
- * is touched. Absent: done. Post: the path is absent, or an empty directory if it is a mount point. */
+/* Removes dst's data. Pre: it carries our mark (service, colour, volume); else ERR_FOREIGN and
+ * nothing is touched. Absent: done. Post: the path is absent, or an empty directory if it is a
+ * mount point. */
 typedef int storage_destroy_fn(const struct driver_ctx *ctx, const struct spec_volume *dst,
                                enum colour dst_colour, struct err *err);
 
@@ -91,7 +93,7 @@ struct storage_ops {
 
 extern const struct storage_ops storage_reflink, storage_copy, storage_empty;
 
-/* By the name in the spec; "auto": reflink where src's and dst's file system can, else copy. NULL with
- * err: unknown (the message lists the names). */
+/* By the name in the spec; "auto": reflink where src's and dst's file system can, else copy. NULL
+ * with err: unknown (the message lists the names). */
 const struct storage_ops *storage_find(const struct spec_volume *src, const struct spec_volume *dst,
                                        struct err *err);

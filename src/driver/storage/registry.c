@@ -1,0 +1,22 @@
+#include "base/str.h"
+#include "clone/tree.h"
+#include "driver/storage/ops.h"
+
+static const struct storage_ops *const drivers[] = {&storage_reflink, &storage_copy,
+                                                    &storage_empty};
+
+const struct storage_ops *storage_find(const struct spec_volume *src, const struct spec_volume *dst,
+                                       struct err *err)
+{
+    if (str_eq(src->driver, "auto"))
+        return tree_can_reflink(src->path, dst->path, NULL) == 0 ? &storage_reflink : &storage_copy;
+    cleanup_str struct str names = {0};
+    for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
+        if (str_eq(drivers[i]->name, src->driver))
+            return drivers[i];
+        str_addf(&names, ", %s", drivers[i]->name);
+    }
+    err_set(err, ERR_USAGE, "volume '%s': there is no storage driver '%s'; write auto%s", src->name,
+            src->driver, str_cstr(&names));
+    return NULL;
+}
