@@ -17,6 +17,7 @@
 
 #define TIMEOUT_DEFAULT (60 * NSEC_S)
 #define TERM_GRACE (2 * NSEC_S)
+#define TICK (200 * NSEC_MS)
 #define OUTPUT_DEFAULT ((size_t)65536)
 
 /* What a child tells its parent when exec did not happen. */
@@ -168,17 +169,22 @@ static void stream_read(struct stream *s)
 }
 
 /* Reads both streams until the child is gone; a grandchild that keeps them open does not hold us. */
-static int collect(pid_t pid, int pidfd, struct stream s[2], nsec_t timeout, bool *ret_timed_out)
+static int collect(pid_t pid, int pidfd, struct stream s[2], const struct proc_spec *spec,
+                   struct proc_result *ret)
 {
-    nsec_t deadline = sys_clock_mono() + timeout;
+    nsec_t deadline = sys_clock_mono() + (spec->timeout ? spec->timeout : TIMEOUT_DEFAULT);
     int sent = 0, status = 0;
     for (;;) {
         struct pollfd p[3] = {{.fd = s[0].fd, .events = POLLIN},
                               {.fd = s[1].fd, .events = POLLIN},
                               {.fd = pidfd, .events = POLLIN}};
         nsec_t left = deadline - sys_clock_mono();
-        int ms = left <= 0 ? 0 : left > NSEC_S ? 1000 : (int)(left / NSEC_MS) + 1;
+        int ms = left <= 0 ? 0 : left > TICK ? (int)(TICK / NSEC_MS) : (int)(left / NSEC_MS) + 1;
         int ready = poll(p, 3, ms);
+        if (spec->tick && spec->tick(spec->tick_ctx) >= 2 && sent == 0) {
+            ret->interrupted = true;
+            left = 0;
+        }
         for (int i = 0; i < 2; i++)
             if (ready > 0 && p[i].revents)
                 stream_read(&s[i]);
@@ -186,14 +192,14 @@ static int collect(pid_t pid, int pidfd, struct stream s[2], nsec_t timeout, boo
             break;
         if (left <= 0 && sent < 2) {
             kill(-pid, sent == 0 ? SIGTERM : SIGKILL);
-            *ret_timed_out = true;
+            ret->timed_out = !ret->interrupted;
             deadline = sys_clock_mono() + TERM_GRACE;
             sent++;
         }
     }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (*ret_timed_out)
+    if (sent)
         kill(-pid, SIGKILL); /* what it left in its group */
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -241,9 +247,8 @@ int sys_proc_run(const struct proc_spec *spec, struct proc_result *ret, struct e
     size_t max = spec->max_output ? spec->max_output : OUTPUT_DEFAULT;
     struct stream s[2] = {{out_r, &ret->out, max}, {err_r, &ret->err, max}};
     out_r = err_r = -1;
-    ret->timed_out = false;
-    ret->status = collect(pid, pidfd, s, spec->timeout ? spec->timeout : TIMEOUT_DEFAULT,
-                          &ret->timed_out);
+    ret->timed_out = ret->interrupted = false;
+    ret->status = collect(pid, pidfd, s, spec, ret);
     sys_close_p(&s[0].fd);
     sys_close_p(&s[1].fd);
     return 0;

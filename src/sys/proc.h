@@ -30,11 +30,15 @@ struct proc_spec {
      * there ends the child unrun. May be NULL. */
     int (*started)(void *ctx, struct proc_id id, struct err *err);
     void *ctx;
+    /* called every 200 ms at least while it runs; 2 or more: end it now, as if its time were up. May be NULL. */
+    int (*tick)(void *ctx);
+    void *tick_ctx;
 };
 
 struct proc_result {
     int status; /* exit status, or 128 + signal */
     bool timed_out;
+    bool interrupted; /* `tick` asked for its end */
     struct str out, err; /* the caller's: proc_result_done() */
 };
 void proc_result_done(struct proc_result *r);

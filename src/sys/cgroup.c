@@ -1,0 +1,325 @@
+#include "sys/cgroup.h"
+
+#include "base/str.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PARENT "changeover"
+
+/* A hierarchy that is mounted here: where, and where in it we are. */
+struct hierarchy {
+    char mount[256];
+    char own[256];
+};
+
+static bool word_in(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; p; p = strchr(p, ',')) {
+        p += *p == ',';
+        if (strncmp(p, word, n) == 0 && (p[n] == ',' || p[n] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw": the mount point of the hierarchy that has
+ * `controller` (NULL: v2). */
+static bool mount_line(char *line, const char *controller, char *mount, size_t size)
+{
+    char *type = strstr(line, " - ");
+    if (!type)
+        return false;
+    char *save = NULL;
+    const char *fs = strtok_r(type + 3, " ", &save);
+    (void)strtok_r(NULL, " ", &save);
+    const char *options = strtok_r(NULL, " ", &save);
+    if (!fs || !options || strcmp(fs, controller ? "cgroup" : "cgroup2") != 0 ||
+        (controller && !word_in(options, controller)))
+        return false;
+    *type = '\0';
+    const char *point = NULL;
+    char *part = strtok_r(line, " ", &save);
+    for (int i = 0; part && i < 5; i++, part = strtok_r(NULL, " ", &save))
+        point = part;
+    return point && snprintf(mount, size, "%s", point) < (int)size;
+}
+
+/* "6:freezer:/path" or "0::/path" */
+static void own_path(const char *controller, char *own, size_t size)
+{
+    cleanup_str struct str text = {0};
+    own[0] = '\0';
+    if (sys_file_read("/proc/self/cgroup", 65536, &text, NULL) < 0)
+        return;
+    char *save = NULL;
+    for (char *l = strtok_r(text.buf, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+        char *names = strchr(l, ':');
+        char *path = names ? strchr(names + 1, ':') : NULL;
+        if (!path)
+            continue;
+        *path++ = '\0';
+        names++;
+        if (controller ? word_in(names, controller) : *names == '\0')
+            snprintf(own, size, "%s", strcmp(path, "/") == 0 ? "" : path);
+    }
+}
+
+static bool find_hierarchy(const char *controller, struct hierarchy *ret)
+{
+    cleanup_str struct str text = {0};
+    if (sys_file_read("/proc/self/mountinfo", 4u << 20, &text, NULL) < 0)
+        return false;
+    char *save = NULL;
+    for (char *l = strtok_r(text.buf, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
+        if (mount_line(l, controller, ret->mount, sizeof(ret->mount))) {
+            own_path(controller, ret->own, sizeof(ret->own));
+            return true;
+        }
+    return false;
+}
+
+static int put(const char *dir, const char *file, const char *value)
+{
+    char path[512];
+    if (snprintf(path, sizeof(path), "%s/%s", dir, file) >= (int)sizeof(path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    cleanup_fd int fd = sys_open(path, O_WRONLY, 0);
+    return fd < 0 || sys_write_all(fd, value, strlen(value)) < 0 ? -1 : 0;
+}
+
+static bool has(const char *dir, const char *file)
+{
+    char path[512];
+    snprintf(path, sizeof(path), "%s/%s", dir, file);
+    return access(path, W_OK) == 0;
+}
+
+static bool make_below(const char *parent, const char *name, bool cpu_v2, char *ret, size_t size)
+{
+    if (snprintf(ret, size, "%s/%s", parent, name) >= (int)size)
+        return false;
+    for (int tries = 0; tries < 3; tries++) { /* the last one of others may take the parent away */
+        if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+            return false;
+        if (cpu_v2)
+            (void)put(parent, "cgroup.subtree_control", "+cpu");
+        if (mkdir(ret, 0755) == 0 || errno == EEXIST)
+            return has(ret, "cgroup.procs");
+        if (errno != ENOENT)
+            return false;
+    }
+    return false;
+}
+
+/* The top of the hierarchy first: a login session's group may be ended with all in it. */
+static bool make_in(const struct hierarchy *h, const char *name, bool cpu_v2, char *ret,
+                    size_t size)
+{
+    for (int i = 0; i < 2; i++) {
+        char parent[600];
+        snprintf(parent, sizeof(parent), "%s%s/" PARENT, h->mount, i == 0 ? "" : h->own);
+        if (make_below(parent, name, cpu_v2, ret, size))
+            return true;
+    }
+    ret[0] = '\0';
+    return false;
+}
+
+bool sys_cgroup_make(const char *name, struct sys_cgroup *ret)
+{
+    struct hierarchy h;
+    *ret = (struct sys_cgroup){0};
+    if (find_hierarchy(NULL, &h) && make_in(&h, name, true, ret->track, sizeof(ret->track))) {
+        ret->v2 = has(ret->track, "cgroup.freeze"); /* Linux 5.2 */
+        if (!ret->v2) {
+            (void)rmdir(ret->track);
+            ret->track[0] = '\0';
+        } else if (has(ret->track, "cpu.weight")) {
+            memcpy(ret->cpu, ret->track, sizeof(ret->cpu));
+            ret->cpu_v2 = true;
+        }
+    }
+    if (!ret->track[0] && find_hierarchy("freezer", &h))
+        (void)make_in(&h, name, false, ret->track, sizeof(ret->track));
+    if (ret->track[0] && !ret->cpu[0] && find_hierarchy("cpu", &h))
+        (void)make_in(&h, name, false, ret->cpu, sizeof(ret->cpu));
+    return ret->track[0] != '\0';
+}
+
+int sys_cgroup_join(const struct sys_cgroup *cg, pid_t pid)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%d", (int)pid);
+    if (put(cg->track, "cgroup.procs", text) < 0)
+        return -1;
+    if (cg->cpu[0] && !cg->cpu_v2)
+        (void)put(cg->cpu, "cgroup.procs", text);
+    return 0;
+}
+
+struct pid_list {
+    const char *dir;
+    pid_t *pids;
+    size_t max, n;
+    int depth;
+};
+
+static void list_dir(struct pid_list *l, const char *dir);
+
+static int list_sub(void *ctx, const char *name)
+{
+    struct pid_list *l = ctx;
+    char sub[512];
+    if (snprintf(sub, sizeof(sub), "%s/%s", l->dir, name) < (int)sizeof(sub) &&
+        sys_path_kind(sub) == SYS_DIR)
+        list_dir(l, sub);
+    return 0;
+}
+
+static void list_dir(struct pid_list *l, const char *dir)
+{
+    char path[512];
+    cleanup_str struct str text = {0};
+    snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+    if (l->depth > 8 || sys_file_read(path, 4u << 20, &text, NULL) < 0)
+        return;
+    char *end;
+    for (const char *p = str_cstr(&text); *p && l->n < l->max; p = *end ? end + 1 : end) {
+        long pid = strtol(p, &end, 10);
+        if (end == p)
+            break;
+        if (pid > 0)
+            l->pids[l->n++] = (pid_t)pid;
+    }
+    const char *above = l->dir;
+    l->dir = dir;
+    l->depth++;
+    (void)sys_dir_each(dir, list_sub, l, NULL);
+    l->depth--;
+    l->dir = above;
+}
+
+void sys_cgroup_pids(const struct sys_cgroup *cg, pid_t *pids, size_t max, size_t *ret_n)
+{
+    struct pid_list l = {.pids = pids, .max = max};
+    if (cg->track[0])
+        list_dir(&l, cg->track);
+    *ret_n = l.n;
+}
+
+static bool says(const struct sys_cgroup *cg, const char *file, const char *what)
+{
+    char path[512];
+    cleanup_str struct str text = {0};
+    snprintf(path, sizeof(path), "%s/%s", cg->track, file);
+    return sys_file_read(path, 4096, &text, NULL) == 0 && strstr(str_cstr(&text), what);
+}
+
+bool sys_cgroup_frozen(const struct sys_cgroup *cg)
+{
+    if (!cg->track[0])
+        return false;
+    /* What was asked for, not what is reached: also a half frozen one must be thawed. */
+    return cg->v2 ? says(cg, "cgroup.freeze", "1") : !says(cg, "freezer.state", "THAWED");
+}
+
+int sys_cgroup_freeze(const struct sys_cgroup *cg, bool on, nsec_t within)
+{
+    nsec_t deadline = sys_clock_mono() + within;
+    int r = cg->v2 ? put(cg->track, "cgroup.freeze", on ? "1" : "0")
+                   : put(cg->track, "freezer.state", on ? "FROZEN" : "THAWED");
+    if (r < 0)
+        return -1;
+    const char *file = cg->v2 ? "cgroup.events" : "freezer.state";
+    const char *want = cg->v2 ? (on ? "frozen 1" : "frozen 0") : (on ? "FROZEN" : "THAWED");
+    while (!says(cg, file, want)) {
+        if (sys_clock_mono() >= deadline) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+        sys_sleep(NSEC_MS);
+    }
+    return 0;
+}
+
+int sys_cgroup_kill(const struct sys_cgroup *cg)
+{
+    if (cg->v2 && put(cg->track, "cgroup.kill", "1") == 0) /* Linux 5.14 */
+        return 0;
+    pid_t pids[1024];
+    size_t n;
+    sys_cgroup_pids(cg, pids, ARRAY_LEN(pids), &n);
+    for (size_t i = 0; i < n; i++)
+        if (kill(pids[i], SIGKILL) < 0 && errno != ESRCH)
+            return -1;
+    return 0;
+}
+
+int sys_cgroup_weight(const struct sys_cgroup *cg, int weight)
+{
+    char text[24];
+    if (!cg->cpu[0]) {
+        errno = ENOTSUP;
+        return -1;
+    }
+    int shares = (int)((int64_t)weight * 1024 / 100);
+    snprintf(text, sizeof(text), "%d", cg->cpu_v2 ? weight : shares < 2 ? 2 : shares);
+    return put(cg->cpu, cg->cpu_v2 ? "cpu.weight" : "cpu.shares", text);
+}
+
+static void remove_dir(const char *dir, int depth);
+
+struct removal {
+    const char *dir;
+    int depth;
+};
+
+static int remove_sub(void *ctx, const char *name)
+{
+    const struct removal *r = ctx;
+    char sub[512];
+    if (snprintf(sub, sizeof(sub), "%s/%s", r->dir, name) < (int)sizeof(sub) &&
+        sys_path_kind(sub) == SYS_DIR)
+        remove_dir(sub, r->depth + 1);
+    return 0;
+}
+
+static void remove_dir(const char *dir, int depth)
+{
+    if (depth <= 8)
+        (void)sys_dir_each(dir, remove_sub, &(struct removal){dir, depth}, NULL);
+    (void)rmdir(dir);
+}
+
+/* Our parent group goes with the last of us; it stays while it has others. */
+static void remove_with_parent(const char *dir)
+{
+    char parent[512];
+    remove_dir(dir, 0);
+    int n = snprintf(parent, sizeof(parent), "%s", dir);
+    char *slash = n > 0 ? strrchr(parent, '/') : NULL;
+    if (slash)
+        *slash = '\0';
+    if (slash && str_ends(parent, "/" PARENT))
+        (void)rmdir(parent);
+}
+
+void sys_cgroup_remove(const struct sys_cgroup *cg)
+{
+    if (cg->track[0])
+        remove_with_parent(cg->track);
+    if (cg->cpu[0] && !cg->cpu_v2)
+        remove_with_parent(cg->cpu);
+}

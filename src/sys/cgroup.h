@@ -1,0 +1,38 @@
+/* Control groups for instances: one directory in the v2 hierarchy (or v1's freezer) that tells
+ * whose a process is and can stop all of them at once, and one that weighs their cpu time.
+ *
+ * All of it is "where allowed": without the right to make one, track is "" and callers fall back to
+ * walking descendants. The shim is never in it, so freezing it freezes the service only. */
+#pragma once
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#include <sys/types.h>
+
+struct sys_cgroup {
+    char track[320]; /* directory; "" if there is none */
+    bool v2;         /* cgroup.freeze and cgroup.kill, else freezer.state */
+    char cpu[320];   /* where the weight is set; "" if nowhere */
+    bool cpu_v2;     /* cpu.weight, else cpu.shares */
+};
+
+/* Makes (or finds) the group `name`, a single path part. False: not allowed here, *ret has no
+ * track. */
+bool sys_cgroup_make(const char *name, struct sys_cgroup *ret);
+
+/* Moves a process in. -1 with errno. */
+int sys_cgroup_join(const struct sys_cgroup *cg, pid_t pid);
+
+/* Pids in it and in groups below it; *ret_n of them, at most max. A group that is gone has none. */
+void sys_cgroup_pids(const struct sys_cgroup *cg, pid_t *pids, size_t max, size_t *ret_n);
+
+/* Stops or continues all; waits up to `within` for it to be so. -1 with errno (ETIMEDOUT: a process
+ * in an uninterruptible call may take long; undo it then). */
+int sys_cgroup_freeze(const struct sys_cgroup *cg, bool on, nsec_t within);
+bool sys_cgroup_frozen(const struct sys_cgroup *cg);
+
+int sys_cgroup_kill(
+    const struct sys_cgroup *cg); /* SIGKILL to all; callers wait until it is empty */
+int sys_cgroup_weight(const struct sys_cgroup *cg, int weight); /* 1..10000, 100 is normal */
+void sys_cgroup_remove(const struct sys_cgroup *cg); /* an empty one, and empty groups below */
