@@ -33,21 +33,27 @@ bool sys_has_ofd_locks(void)
 
 bool sys_can_cgroup(char *why_not, size_t size)
 {
+    /* v2 alone, v2 beside v1, v1's freezer: where they are mounted, and how /proc/self/cgroup names them */
+    static const struct {
+        const char *top, *key;
+    } kinds[] = {{"/sys/fs/cgroup", "0::"}, {"/sys/fs/cgroup/unified", "0::"},
+                 {"/sys/fs/cgroup/freezer", ":freezer:"}};
     cleanup_str struct str own = {0};
     char path[512];
 
-    if (!sys_path_exists("/sys/fs/cgroup/cgroup.controllers")) {
-        (void)snprintf(why_not, size, "no cgroup v2 at /sys/fs/cgroup");
+    (void)snprintf(why_not, size, "none is mounted at /sys/fs/cgroup");
+    if (sys_file_read("/proc/self/cgroup", 16384, &own, NULL) < 0)
         return false;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+        const char *at = strstr(str_cstr(&own), kinds[i].key);
+        at = at ? at + strlen(kinds[i].key) : "/";
+        (void)snprintf(path, sizeof(path), "%s%.*s/cgroup.procs", kinds[i].top, (int)strcspn(at, "\n"), at);
+        if (!sys_path_exists(path))
+            continue;
+        if (sys_path_writable(path))
+            return true;
+        (void)snprintf(why_not, size, "'%s' is not writable", path);
     }
-    if (sys_file_read("/proc/self/cgroup", 4096, &own, NULL) < 0)
-        str_add(&own, "");
-    const char *at = strstr(str_cstr(&own), "0::/");
-    (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%.*s", at ? (int)strcspn(at + 3, "\n") : 0,
-                   at ? at + 3 : "");
-    if (sys_path_writable(path))
-        return true;
-    (void)snprintf(why_not, size, "'%s' is not writable", path);
     return false;
 }
 
