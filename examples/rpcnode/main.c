@@ -36,10 +36,12 @@ static int run_node(const struct options *o, const struct version *version)
     node->start_real_ns = now_real_ns();
     set_signals(o);
     log_line("INFO", "rpcnode %s, a stand-in for tests, pid %ld", version->text, (long)getpid());
-    if (o->identity == NULL)
+    if (o->identity == NULL) {
         identity_make_ephemeral(node->pubkey);
-    else if (identity_load(o->identity, node->pubkey) != NULL)
+    } else if (identity_load(o->identity, node->pubkey) != NULL) {
+        free(node);
         return 1;
+    }
     log_line("INFO", "identity %s", node->pubkey);
     int status =
         store_open(&node->store, o->ledger, o->accounts, o->wipe_accounts, o->writes_per_slot);
