@@ -71,22 +71,6 @@ static const struct traffic_ops *a_traffic(const struct spec *s, struct err *err
 }
 static const struct check_drivers drivers = {a_runtime, a_storage, a_traffic};
 
-/* Until every driver is in every build. */
-__attribute__((weak)) const struct runtime_ops *runtime_find(const struct spec *s, struct err *err)
-{
-    return a_runtime(s, err);
-}
-__attribute__((weak)) const struct storage_ops *storage_find(const struct spec_volume *src,
-                                                             const struct spec_volume *dst,
-                                                             struct err *err)
-{
-    return a_storage(src, dst, err);
-}
-__attribute__((weak)) const struct traffic_ops *traffic_find(const struct spec *s, struct err *err)
-{
-    return a_traffic(s, err);
-}
-
 /* --- a service on this machine, all well ----------------------------------------------------------- */
 
 static char dir[64];

@@ -67,27 +67,6 @@ static const struct sink sink = {on_event, NULL};
 static struct driver_ctx ctx = {.side = {&spec[GREEN], &spec[BLUE]}, .service = "svc",
                                 .service_dir = "/nonexistent", .sink = &sink, .poll = poll_count};
 
-/* Until the whole spec loader and the drivers are in every build. */
-__attribute__((weak)) uint16_t spec_port_number(const struct spec *s, const char *name)
-{
-    for (size_t i = 0; i < s->ports_n; i++)
-        if (str_eq(s->ports[i].name, name))
-            return s->ports[i].first;
-    return 0;
-}
-__attribute__((weak)) const struct runtime_ops *runtime_find(const struct spec *s, struct err *err)
-{
-    (void)s, (void)err;
-    return &fake_runtime;
-}
-__attribute__((weak)) int driver_command(const struct driver_ctx *d, const struct spec_command *cmd,
-                                         const char *what, enum colour colour, struct str *out,
-                                         struct err *err)
-{
-    (void)d, (void)colour, (void)out;
-    return cmd->argv.n && str_eq(cmd->argv.v[0], "true") ? 0 : err_set(err, ERR_FAILED, "%s: no", what);
-}
-
 static int setup(void **state)
 {
     (void)state;

@@ -142,12 +142,6 @@ static void equal_identities_are_refused(void **state)
     assert_non_null(strstr(err.msg, "missing.pem"));
 }
 
-/* Until src/spec has its own in every build. */
-__attribute__((weak)) const char *colour_name(enum colour c)
-{
-    return c == GREEN ? "green" : c == BLUE ? "blue" : "none";
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
