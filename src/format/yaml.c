@@ -11,6 +11,8 @@ struct reader {
     struct arena *arena;
     struct fy_parser *fyp;
     struct fy_diag *diag;
+    const char *text; /* the whole input, for a look at a line */
+    size_t len;
     yaml_wrong_fn *wrong;
     void *ctx;
     size_t nodes;
@@ -40,6 +42,20 @@ static struct yaml_mark mark_of(struct reader *r, struct fy_event *ev)
     return r->last;
 }
 
+/* The usual slip: ${NAME} without quotes inside [ ] or { }, where a brace means something. */
+static bool line_has_braces(const struct reader *r, int line)
+{
+    const char *p = r->text, *end = r->text + r->len;
+    while (p && line-- > 1) {
+        p = memchr(p, '\n', (size_t)(end - p));
+        p = p ? p + 1 : NULL;
+    }
+    if (!p)
+        return false;
+    const char *eol = memchr(p, '\n', (size_t)(end - p));
+    return memmem(p, (size_t)((eol ? eol : end) - p), "${", 2) != NULL;
+}
+
 static void report_parser_errors(struct reader *r)
 {
     void *it = NULL;
@@ -49,6 +65,8 @@ static void report_parser_errors(struct reader *r)
         cleanup_str struct str s = {.max = 400};
         str_addf(&s, "not valid YAML: %s", e->msg ? e->msg : "unreadable");
         struct yaml_mark at = {e->line > 0 ? e->line : 1, e->column > 0 ? e->column : 1};
+        if (line_has_braces(r, at.line))
+            str_add(&s, "; inside [ ] and { } write quotes around a text with ${...}: [\"${NAME}\"]");
         stop(r, at, str_cstr(&s));
         any = true;
     }
@@ -220,7 +238,7 @@ static const struct yaml_node *read_stream(struct reader *r)
 int yaml_parse(struct arena *arena, const char *text, size_t n, yaml_wrong_fn *wrong, void *ctx,
                const struct yaml_node **ret)
 {
-    struct reader r = {.arena = arena, .wrong = wrong, .ctx = ctx, .last = {1, 1}};
+    struct reader r = {.arena = arena, .text = text, .len = n, .wrong = wrong, .ctx = ctx, .last = {1, 1}};
     *ret = NULL;
     if (n > YAML_MAX_BYTES) {
         stop(&r, (struct yaml_mark){1, 1}, "the file is larger than 1 MiB; write a smaller one");

@@ -54,6 +54,56 @@ void read_command(const struct reading *r)
     c->status = defaults.status;
 }
 
+/* The argument behind `name`, or the part behind "name=", becomes `value`. */
+static bool replace_argument(struct loader *l, struct strv *argv, const char *name, const char *value)
+{
+    size_t n = strlen(name);
+    for (size_t i = 1; i < argv->n; i++) {
+        if (str_eq(argv->v[i], name) && i + 1 < argv->n) {
+            argv->v[i + 1] = arena_strdup(l->arena, value);
+            return true;
+        }
+        if (strncmp(argv->v[i], name, n) == 0 && argv->v[i][n] == '=') {
+            argv->v[i] = arena_printf(l->arena, "%s=%s", name, value);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A check with the very arguments of the start, but for a few: written once, so the two cannot drift apart. */
+static void read_validate_map(const struct reading *r, struct spec_command *c)
+{
+    struct loader *l = r->l;
+    const struct yaml_pair *replace = yaml_get(r->node, "replace"), *append = yaml_get(r->node, "append");
+    c->line = r->node->mark.line;
+    loader_map(l, r->node, r->node->mark, "runtime.validate[]", r->shown, c);
+    if (c->argv.n == 0)
+        for (size_t i = 0; i < l->spec->runtime.command.n; i++)
+            loader_strv_add(l, &c->argv, l->spec->runtime.command.v[i]);
+    struct reading value = *r;
+    for (size_t i = 0; replace && i < replace->value->n && replace->value->kind == YAML_MAP; i++) {
+        const struct yaml_pair *p = &replace->value->pairs[i];
+        value.node = p->value;
+        const char *s = reading_scalar(&value);
+        if (s && !replace_argument(l, &c->argv, p->key, s))
+            loader_wrong(l, p->mark, "%s.replace: the command has no argument '%.60s' with a value; write one "
+                                     "that it has",
+                         r->shown, p->key);
+    }
+    if (replace && replace->value->kind != YAML_MAP)
+        loader_wrong(l, replace->value->mark, "%s.replace: must be a map; write `replace: {--identity: "
+                                              "/nonexistent}`",
+                     r->shown);
+    if (append && append->value->kind != YAML_LIST)
+        loader_wrong(l, append->value->mark, "%s.append: must be a list; write `append: [--help]`", r->shown);
+    for (size_t i = 0; append && append->value->kind == YAML_LIST && i < append->value->n; i++) {
+        value.node = append->value->items[i];
+        const char *s = reading_scalar(&value);
+        loader_strv_add(l, &c->argv, s ? s : "");
+    }
+}
+
 void read_commands(const struct reading *r)
 {
     struct spec_runtime *rt = &r->l->spec->runtime;
@@ -66,7 +116,10 @@ void read_commands(const struct reading *r)
         item.node = r->node->items[i];
         item.at = arena_grow(r->l->arena, &rt->validate, &rt->validate_n, sizeof(*rt->validate));
         item.shown = arena_printf(r->l->arena, "%s[%zu]", r->shown, i);
-        read_command(&item);
+        if (item.node->kind == YAML_MAP)
+            read_validate_map(&item, item.at);
+        else
+            read_command(&item);
     }
 }
 

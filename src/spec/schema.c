@@ -13,9 +13,9 @@
 #define CHECK(leaf, type_, field, ...)                                                             \
     {.path = "gate.checks[]." leaf, .type = type_, .offset = offsetof(struct spec_gate, field),    \
      __VA_ARGS__}
-#define COMMAND(leaf, type_, field, ...)                                                           \
-    {.path = "COMMAND." leaf, .type = type_, .offset = offsetof(struct spec_command, field),       \
-     __VA_ARGS__}
+#define COMMAND_IN(path_, type_, field, ...)                                                       \
+    {.path = path_, .type = type_, .offset = offsetof(struct spec_command, field), __VA_ARGS__}
+#define COMMAND(leaf, type_, field, ...) COMMAND_IN("COMMAND." leaf, type_, field, __VA_ARGS__)
 #define SECTION(path_, ...) {.path = path_, .type = T_SECTION, __VA_ARGS__}
 #define EARLY(path_, ...) {.path = path_, .type = T_NAMES, __VA_ARGS__}
 #define KIND(leaf, kind, ...)                                                                      \
@@ -170,8 +170,24 @@ const struct schema_key schema_keys[] = {
     ROW("runtime.log.keep", T_INT, runtime.log_keep, .fallback = "5", RANGE(0, 1000),
         .doc = "rotated files that are kept", .example = "10"),
     ROW("runtime.validate", T_COMMANDS, runtime.validate,
+        .type_doc = "list of commands, or of the maps below",
         .doc = "argument checks of the new version, run before anything is touched",
-        .example = "[{command: [/usr/bin/prometheus, --help], status: 0}]"),
+        .example = "[{append: [--help]}]"),
+    COMMAND_IN("runtime.validate[].command", T_ARGV, argv, .fallback_doc = "`runtime.command`",
+               .doc = "program and arguments; no shell",
+               .example = "[/usr/bin/promtool, check, config, /etc/prometheus.yml]"),
+    {.path = "runtime.validate[].replace", .type = T_NAMES, .type_doc = "map of argument: text",
+     .doc = "in `runtime.command`, the value that follows this argument becomes the text",
+     .example = "{--identity: /nonexistent}"},
+    {.path = "runtime.validate[].append", .type = T_NAMES, .type_doc = "list of texts",
+     .doc = "put after the last argument of `runtime.command`", .example = "[--help]"},
+    COMMAND_IN("runtime.validate[].timeout", T_DURATION, timeout, .fallback = "60s",
+               RANGE(NSEC_MS, 24 * NSEC_HOUR), .doc = "longest run", .example = "5m"),
+    COMMAND_IN("runtime.validate[].status", T_INT, status, .fallback = "0", RANGE(0, 255),
+               .doc = "exit status it must have", .example = "1"),
+    COMMAND_IN("runtime.validate[].output", T_REGEX, output, .fallback_doc = "any",
+               .doc = "extended regular expression that its output (both streams) must match",
+               .example = "\"Invalid value for '--identity\""),
     ROW("runtime.version", T_COMMAND, runtime.version,
         .doc = "prints the version of what would be started; the first (...) of `output` is it",
         .example = "{command: [/usr/bin/prometheus, --version], output: \"version ([0-9.]+)\"}"),
