@@ -1,8 +1,7 @@
 /* One table that prints both ways: aligned columns for people, a JSON list of objects for programs.
  *
- *     static const struct rows_column columns[] = {{"colour", "COLOUR"}, {"bytes", "SIZE", ROWS_BYTES}};
- *     cleanup_rows struct rows t = rows_new(columns, ARRAY_LEN(columns));
- *     rows_add(&t);
+ *     static const struct rows_column columns[] = {{"colour", "COLOUR"}, {"bytes", "SIZE",
+ * ROWS_BYTES}}; cleanup_rows struct rows t = rows_new(columns, ARRAY_LEN(columns)); rows_add(&t);
  *     rows_text(&t, 0, "%s", "green");
  *     rows_number(&t, 1, 1234567);
  *     rows_print(&t, &out);      COLOUR  SIZE

@@ -1,5 +1,6 @@
-/* libfyaml's event stream -> our own tree. Events, not its document: the tree then outlives the parser, and what
- * we refuse (aliases above all: a few lines of them expand to gigabytes) never gets built. */
+/* libfyaml's event stream -> our own tree. Events, not its document: the tree then outlives the
+ * parser, and what we refuse (aliases above all: a few lines of them expand to gigabytes) never
+ * gets built. */
 #include "format/yaml.h"
 
 #include "base/str.h"
@@ -16,7 +17,8 @@ struct reader {
     yaml_wrong_fn *wrong;
     void *ctx;
     size_t nodes;
-    struct yaml_mark last; /* an empty value has no place of its own: that of what stands before it */
+    struct yaml_mark
+        last;     /* an empty value has no place of its own: that of what stands before it */
     bool bad;     /* something was reported */
     bool stopped; /* reading on makes no sense */
 };
@@ -66,7 +68,8 @@ static void report_parser_errors(struct reader *r)
         str_addf(&s, "not valid YAML: %s", e->msg ? e->msg : "unreadable");
         struct yaml_mark at = {e->line > 0 ? e->line : 1, e->column > 0 ? e->column : 1};
         if (line_has_braces(r, at.line))
-            str_add(&s, "; inside [ ] and { } write quotes around a text with ${...}: [\"${NAME}\"]");
+            str_add(&s,
+                    "; inside [ ] and { } write quotes around a text with ${...}: [\"${NAME}\"]");
         stop(r, at, str_cstr(&s));
         any = true;
     }
@@ -114,7 +117,10 @@ static struct yaml_node *read_scalar(struct reader *r, struct fy_event *ev)
     if (!text)
         text = "", len = 0;
     struct yaml_node *n = new_node(r, YAML_SCALAR, at);
-    n->quoted = token && fy_token_scalar_style(token) != FYSS_PLAIN;
+    enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
+    n->quoted = style != FYSS_PLAIN;
+    if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && n->mark.column > 1)
+        n->mark.column--; /* its token begins behind the quote */
     if (memchr(text, '\0', len))
         complain(r, at, "a NUL byte inside a text; write the text without it");
     n->text = arena_strndup(r->arena, text, strnlen(text, len));
@@ -191,8 +197,9 @@ static const struct yaml_node *read_node(struct reader *r, struct fy_event *ev, 
     if (depth > YAML_MAX_DEPTH)
         stop(r, at, "nested too deeply; write at most 32 levels");
     if (ev->type == FYET_ALIAS || has_decoration(ev)) {
-        complain(r, at, "anchors (&x), aliases (*x) and tags (!x) are not taken; write the value out, "
-                        "or put quotes around a text that begins with such a sign");
+        complain(r, at,
+                 "anchors (&x), aliases (*x) and tags (!x) are not taken; write the value out, "
+                 "or put quotes around a text that begins with such a sign");
         if (ev->type == FYET_ALIAS)
             return new_node(r, YAML_NULL, at);
     }
@@ -238,7 +245,8 @@ static const struct yaml_node *read_stream(struct reader *r)
 int yaml_parse(struct arena *arena, const char *text, size_t n, yaml_wrong_fn *wrong, void *ctx,
                const struct yaml_node **ret)
 {
-    struct reader r = {.arena = arena, .text = text, .len = n, .wrong = wrong, .ctx = ctx, .last = {1, 1}};
+    struct reader r = {
+        .arena = arena, .text = text, .len = n, .wrong = wrong, .ctx = ctx, .last = {1, 1}};
     *ret = NULL;
     if (n > YAML_MAX_BYTES) {
         stop(&r, (struct yaml_mark){1, 1}, "the file is larger than 1 MiB; write a smaller one");
@@ -250,8 +258,8 @@ int yaml_parse(struct arena *arena, const char *text, size_t n, yaml_wrong_fn *w
     dcfg.output_fn = NULL;
     r.diag = fy_diag_create(&dcfg);
     fy_diag_set_collect_errors(r.diag, true);
-    struct fy_parse_cfg cfg = {.search_path = "", .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG,
-                               .diag = r.diag};
+    struct fy_parse_cfg cfg = {
+        .search_path = "", .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG, .diag = r.diag};
     r.fyp = fy_parser_create(&cfg);
     if (!r.fyp || fy_parser_set_string(r.fyp, text, n))
         stop(&r, (struct yaml_mark){1, 1}, "cannot be read as YAML");
@@ -277,7 +285,9 @@ const struct yaml_pair *yaml_get(const struct yaml_node *map, const char *key)
 
 const char *yaml_kind_words(const struct yaml_node *node)
 {
-    static const char *const words[] = {[YAML_NULL] = "nothing", [YAML_SCALAR] = "text",
-                                        [YAML_LIST] = "a list", [YAML_MAP] = "a map"};
+    static const char *const words[] = {[YAML_NULL] = "nothing",
+                                        [YAML_SCALAR] = "text",
+                                        [YAML_LIST] = "a list",
+                                        [YAML_MAP] = "a map"};
     return words[node->kind];
 }

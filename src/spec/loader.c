@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The other colour's load has said it already: the same place and the same fault, whatever it would know to
- * write instead (the text from there on may differ). */
+/* The other colour's load has said it already: the same place and the same fault, whatever it would
+ * know to write instead (the text from there on may differ). */
 static bool said(const struct wrong *w, struct yaml_mark at, const char *text)
 {
     size_t n = strcspn(text, ";(");
@@ -126,11 +126,12 @@ static void missing_key(struct loader *l, const struct schema_key *k, struct yam
                         const char *shown)
 {
     if (str_eq(k->path, "writes"))
-        loader_wrong(l, at,
-                     "key 'writes' is missing, and has no default; write `writes: replayed` if the standby "
-                     "fetches what happened since the snapshot from elsewhere (a chain, a primary), "
-                     "`writes: both` if each colour collects its own (Prometheus), or `writes: client` if "
-                     "clients write into live");
+        loader_wrong(
+            l, at,
+            "key 'writes' is missing, and has no default; write `writes: replayed` if the standby "
+            "fetches what happened since the snapshot from elsewhere (a chain, a primary), "
+            "`writes: both` if each colour collects its own (Prometheus), or `writes: client` if "
+            "clients write into live");
     else if (k->example)
         loader_wrong(l, at, "key '%s' is missing (%s); write for example `%s: %s`", shown, k->doc,
                      schema_leaf(k), k->example);
@@ -186,7 +187,8 @@ void loader_map(struct loader *l, const struct yaml_node *node, struct yaml_mark
                 const char *prefix, const char *shown, void *base)
 {
     if (node && node->kind != YAML_MAP && node->kind != YAML_NULL) {
-        loader_wrong(l, node->mark, "%s: must be a map, and this is %s; write its keys below it, one a line",
+        loader_wrong(l, node->mark,
+                     "%s: must be a map, and this is %s; write its keys below it, one a line",
                      *shown ? shown : "the file", yaml_kind_words(node));
         node = NULL;
     } else if (node) {
@@ -236,7 +238,8 @@ static int wrongs_error(struct wrongs *w, const char *path, struct err *err)
     for (; shown < w->n; shown++) {
         const struct wrong *x = &w->items[shown];
         size_t before = all.len;
-        str_addf(&all, "%s%s:%d:%d: %s", shown ? "\n" : "", path, x->at.line, x->at.column, x->text);
+        str_addf(&all, "%s%s:%d:%d: %s", shown ? "\n" : "", path, x->at.line, x->at.column,
+                 x->text);
         if (all.len > room && shown > 0) {
             all.len = before;
             all.buf[before] = '\0';
@@ -246,8 +249,9 @@ static int wrongs_error(struct wrongs *w, const char *path, struct err *err)
     if (shown < w->n)
         str_addf(&all, "\n%s: and %zu more; mend these first", path, w->n - shown);
     err_set(err, ERR_USAGE, "%s", str_cstr(&all));
-    return err_hint(err, "mend the lines above; docs/spec.md has every key with its type, default and "
-                         "an example");
+    return err_hint(err,
+                    "mend the lines above; docs/spec.md has every key with its type, default and "
+                    "an example");
 }
 
 int loader_parse(const char *text, const char *path, enum colour colour, const char *version,
@@ -262,8 +266,13 @@ int loader_parse(const char *text, const char *path, enum colour colour, const c
         colour = GREEN;
     int bad = yaml_parse(&tree, text, strlen(text), yaml_wrong, &wrongs, &root);
     for (enum colour c = GREEN; root && c <= BLUE; c++) {
-        side[c] = (struct loader){.spec = spec[c], .wrongs = &wrongs, .root = root, .colour = c,
-                                  .version = version, .env = env, .env_ctx = env_ctx};
+        side[c] = (struct loader){.spec = spec[c],
+                                  .wrongs = &wrongs,
+                                  .root = root,
+                                  .colour = c,
+                                  .version = version,
+                                  .env = env,
+                                  .env_ctx = env_ctx};
         load_side(&side[c], text, path);
     }
     if (root)

@@ -1,8 +1,9 @@
 /* What the parts of the loader share. Internal to src/spec/.
  *
- * A load runs once for each colour over the same tree (loader.c): first the names that `${...}` may use
- * (names.c), then every key by the table (readers.c), then the rules between keys (rules.c). All report into
- * one list of wrongs; what is wrong gets a harmless value, so that one mistake is reported once. */
+ * A load runs once for each colour over the same tree (loader.c): first the names that `${...}` may
+ * use (names.c), then every key by the table (readers.c), then the rules between keys (rules.c).
+ * All report into one list of wrongs; what is wrong gets a harmless value, so that one mistake is
+ * reported once. */
 #pragma once
 
 #include "format/yaml.h"
@@ -91,7 +92,8 @@ bool loader_parse_ports(const char *text, uint16_t *ret_first, uint16_t *ret_las
 void loader_names(struct loader *l);
 /* The whole environment of the colour that is loaded: runtime.env, the colour's over it. */
 void loader_environment(struct loader *l);
-/* Expanded for one colour, in the arena. What is unknown is reported and left out. `shown` names the key. */
+/* Expanded for one colour, in the arena. What is unknown is reported and left out. `shown` names
+ * the key. */
 const char *loader_expand(struct loader *l, enum colour c, struct yaml_mark at, const char *shown,
                           const char *text);
 bool loader_is_env_name(const char *text);

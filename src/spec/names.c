@@ -1,13 +1,13 @@
-/* The names that `${...}` knows, and the expansion itself. Read before all other keys, in this order, and each
- * may use what is before it: service, ports of both colours, config (the common one, then the colour's over it),
- * identity, volume paths. */
+/* The names that `${...}` knows, and the expansion itself. Read before all other keys, in this
+ * order, and each may use what is before it: service, ports of both colours, config (the common
+ * one, then the colour's over it), identity, volume paths. */
 #include "spec/loader.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define EXPANDED_MAX ((size_t)64 << 10)     /* one value */
-#define EXPANDED_ALL_MAX ((size_t)4 << 20)  /* all values of one load */
+#define EXPANDED_MAX ((size_t)64 << 10)    /* one value */
+#define EXPANDED_ALL_MAX ((size_t)4 << 20) /* all values of one load */
 
 static const struct yaml_node *node_at(const struct yaml_node *map, const char *a, const char *b,
                                        const char *c)
@@ -144,12 +144,14 @@ static void unknown_name(struct loader *l, enum colour c, struct yaml_mark at, c
         str_addf(&list, "%s${%s}", i ? ", " : "", known.v[i]);
     }
     if (near)
-        loader_wrong(l, at, "%s: unknown name ${%.60s}; did you mean ${%s}? (known here: %s, "
-                            "${environment.NAME}; $$ is a dollar sign)",
+        loader_wrong(l, at,
+                     "%s: unknown name ${%.60s}; did you mean ${%s}? (known here: %s, "
+                     "${environment.NAME}; $$ is a dollar sign)",
                      shown, name, near, str_cstr(&list));
     else
-        loader_wrong(l, at, "%s: unknown name ${%.60s}; write one of: %s, ${environment.NAME} ($$ is a "
-                            "dollar sign)",
+        loader_wrong(l, at,
+                     "%s: unknown name ${%.60s}; write one of: %s, ${environment.NAME} ($$ is a "
+                     "dollar sign)",
                      shown, name, str_cstr(&list));
 }
 
@@ -162,15 +164,17 @@ static void add_name(struct loader *l, enum colour c, struct yaml_mark at, const
         if (value)
             str_add(out, value);
         else
-            loader_wrong(l, at, "%s: the environment has no variable %s; write `export %s=...` before "
-                                "the command, or name a file in runtime.env_file",
+            loader_wrong(l, at,
+                         "%s: the environment has no variable %s; write `export %s=...` before "
+                         "the command, or name a file in runtime.env_file",
                          shown, variable, variable);
         return;
     }
     if (name_value(l, c, name, out))
         return;
     unknown_name(l, c, at, shown, name);
-    str_addf(out, "unknown-%s", colour_name(c)); /* nothing that is reported again, as empty or equal */
+    str_addf(out, "unknown-%s",
+             colour_name(c)); /* nothing that is reported again, as empty or equal */
 }
 
 const char *loader_expand(struct loader *l, enum colour c, struct yaml_mark at, const char *shown,
@@ -189,8 +193,9 @@ const char *loader_expand(struct loader *l, enum colour c, struct yaml_mark at, 
             char name[160];
             size_t n = strcspn(text + 2, "}");
             if (!text[2 + n] || n == 0 || n >= sizeof(name)) {
-                loader_wrong(l, at, "%s: `${` without a name and `}`; write ${NAME}, or $${ for the two "
-                                    "signs themselves",
+                loader_wrong(l, at,
+                             "%s: `${` without a name and `}`; write ${NAME}, or $${ for the two "
+                             "signs themselves",
                              shown);
                 break;
             }
@@ -202,7 +207,8 @@ const char *loader_expand(struct loader *l, enum colour c, struct yaml_mark at, 
     }
     l->expanded_bytes += out.len;
     if (out.cut || l->expanded_bytes > EXPANDED_ALL_MAX) {
-        loader_wrong(l, at, "%s: longer than 64 KiB (or 4 MiB in all) once expanded; write it shorter",
+        loader_wrong(l, at,
+                     "%s: longer than 64 KiB (or 4 MiB in all) once expanded; write it shorter",
                      shown);
         return "";
     }
@@ -234,22 +240,22 @@ static void add_port(struct loader *l, struct colour_side *s, const struct yaml_
                      const char *shown)
 {
     if (!reading_is_name(p->key)) {
-        loader_wrong(l, p->mark, "%s: '%.60s' is no name of a port; write letters, digits, - and _", shown,
-                     p->key);
+        loader_wrong(l, p->mark, "%s: '%.60s' is no name of a port; write letters, digits, - and _",
+                     shown, p->key);
         return;
     }
     struct spec_port *port = arena_grow(l->arena, &s->ports, &s->ports_n, sizeof(*port));
-    struct yaml_mark *mark =
-        arena_grow(l->arena, &s->port_marks, &s->port_marks_n, sizeof(*mark));
+    struct yaml_mark *mark = arena_grow(l->arena, &s->port_marks, &s->port_marks_n, sizeof(*mark));
     *mark = p->value->mark;
     port->name = arena_strdup(l->arena, p->key);
     port->line = p->mark.line;
     const char *text = p->value->kind == YAML_SCALAR ? p->value->text : "";
     if (!loader_parse_ports(text, &port->first, &port->last))
-        loader_wrong(l, p->value->mark,
-                     "%s.%s: must be a port (1 to 65535) or a range; write for example `%s: 8899` or "
-                     "`%s: \"9000-9025\"`",
-                     shown, p->key, p->key, p->key);
+        loader_wrong(
+            l, p->value->mark,
+            "%s.%s: must be a port (1 to 65535) or a range; write for example `%s: 8899` or "
+            "`%s: \"9000-9025\"`",
+            shown, p->key, p->key, p->key);
 }
 
 static void names_ports(struct loader *l, enum colour c)
@@ -259,13 +265,15 @@ static void names_ports(struct loader *l, enum colour c)
     if (!n)
         return;
     if (n->kind != YAML_MAP || n->n == 0) {
-        loader_wrong(l, n->mark, "%s: must be a map of names and ports; write for example `ports: {http: "
-                                 "8101}`",
+        loader_wrong(l, n->mark,
+                     "%s: must be a map of names and ports; write for example `ports: {http: "
+                     "8101}`",
                      shown);
         return;
     }
     if (n->n > LOADER_PORTS_MAX)
-        loader_wrong(l, n->mark, "%s: %zu are too many; write at most %d", shown, n->n, LOADER_PORTS_MAX);
+        loader_wrong(l, n->mark, "%s: %zu are too many; write at most %d", shown, n->n,
+                     LOADER_PORTS_MAX);
     for (size_t i = 0; i < n->n && i < LOADER_PORTS_MAX; i++)
         add_port(l, &l->side[c], &n->pairs[i], shown);
 }
@@ -298,30 +306,33 @@ static void names_vars(struct loader *l, enum colour c, const struct yaml_node *
     if (!map || map->kind == YAML_NULL)
         return;
     if (map->kind != YAML_MAP) {
-        loader_wrong(l, map->mark, "%s: must be a map, and this is %s; write `NAME: text`, one a line",
-                     shown, yaml_kind_words(map));
+        loader_wrong(l, map->mark,
+                     "%s: must be a map, and this is %s; write `NAME: text`, one a line", shown,
+                     yaml_kind_words(map));
         return;
     }
     for (size_t i = 0; i < map->n; i++) {
         const struct yaml_pair *p = &map->pairs[i];
         const char *full = arena_printf(l->arena, "%s.%s", shown, p->key);
         if (environment ? !loader_is_env_name(p->key) : !reading_is_name(p->key))
-            loader_wrong(l, p->mark, "%s: '%.60s' is no name; write letters, digits and _%s", shown, p->key,
-                         environment ? ", no digit first" : " or -");
+            loader_wrong(l, p->mark, "%s: '%.60s' is no name; write letters, digits and _%s", shown,
+                         p->key, environment ? ", no digit first" : " or -");
         if (p->value->kind != YAML_SCALAR)
-            loader_wrong(l, p->value->mark, "%s: must be one text or number, and this is %s; write "
-                                            "`%s: \"\"` for an empty one",
+            loader_wrong(l, p->value->mark,
+                         "%s: must be one text or number, and this is %s; write "
+                         "`%s: \"\"` for an empty one",
                          full, yaml_kind_words(p->value), p->key);
         else
-            set_var(l, vars, n, p->key,
-                    loader_expand(l, c, p->value->mark, full, p->value->text), p->mark.line);
+            set_var(l, vars, n, p->key, loader_expand(l, c, p->value->mark, full, p->value->text),
+                    p->mark.line);
     }
 }
 
 static void names_config(struct loader *l, enum colour c)
 {
     struct colour_side *s = &l->side[c];
-    names_vars(l, c, node_at(l->root, "config", NULL, NULL), "config", false, &s->config, &s->config_n);
+    names_vars(l, c, node_at(l->root, "config", NULL, NULL), "config", false, &s->config,
+               &s->config_n);
     names_vars(l, c, node_at(l->root, "colours", colour_name(c), "config"),
                arena_printf(l->arena, "colours.%s.config", colour_name(c)), false, &s->config,
                &s->config_n);
@@ -344,8 +355,9 @@ static const char *path_value(struct loader *l, enum colour c, const struct yaml
                               const char *shown)
 {
     if (n->kind != YAML_SCALAR) {
-        loader_wrong(l, n->mark, "%s: must be a path, and this is %s; write for example "
-                                 "/srv/example/${colour}/data",
+        loader_wrong(l, n->mark,
+                     "%s: must be a path, and this is %s; write for example "
+                     "/srv/example/${colour}/data",
                      shown, yaml_kind_words(n));
         return NULL;
     }
@@ -357,8 +369,9 @@ static const char *path_value(struct loader *l, enum colour c, const struct yaml
     if (path[0] == '/' && len > 1 && !strstr(path, "/../") && !str_ends(path, "/..") &&
         !strstr(path, "/./") && !strstr(path, "//"))
         return path;
-    loader_wrong(l, n->mark, "%s: '%.100s' is no plain absolute path; write one that begins with / and has "
-                             "no . or .. in it",
+    loader_wrong(l, n->mark,
+                 "%s: '%.100s' is no plain absolute path; write one that begins with / and has "
+                 "no . or .. in it",
                  shown, n->text);
     return NULL;
 }
@@ -390,13 +403,16 @@ static void names_volume(struct loader *l, enum colour c, const struct yaml_pair
     if (map->kind != YAML_MAP)
         return; /* reported by the volume's own reader */
     if (path && (own || other))
-        loader_wrong(l, path->mark, "%s: has `path` and `%s`; write either `path` (with ${colour} in it), or "
-                                    "`green` and `blue`",
+        loader_wrong(l, path->mark,
+                     "%s: has `path` and `%s`; write either `path` (with ${colour} in it), or "
+                     "`green` and `blue`",
                      shown, own ? colour_name(c) : colour_name(colour_other(c)));
     else if (!path && !own)
-        loader_wrong(l, p->mark, "%s: has no directory for %s; write `path: /srv/%s/${colour}/%s`, or `green` "
-                                 "and `blue`",
-                     shown, colour_name(c), l->spec->service ? l->spec->service : "service", p->key);
+        loader_wrong(l, p->mark,
+                     "%s: has no directory for %s; write `path: /srv/%s/${colour}/%s`, or `green` "
+                     "and `blue`",
+                     shown, colour_name(c), l->spec->service ? l->spec->service : "service",
+                     p->key);
     const struct yaml_pair *from = path ? path : own;
     if (!from)
         return;
@@ -417,7 +433,7 @@ void loader_names(struct loader *l)
         names_identity(l, c);
     const struct yaml_node *volumes = node_at(l->root, "volumes", NULL, NULL);
     for (enum colour c = GREEN; c <= BLUE; c++)
-        for (size_t i = 0; volumes && volumes->kind == YAML_MAP && i < volumes->n && i < LOADER_VOLUMES_MAX;
-             i++)
+        for (size_t i = 0;
+             volumes && volumes->kind == YAML_MAP && i < volumes->n && i < LOADER_VOLUMES_MAX; i++)
             names_volume(l, c, &volumes->pairs[i]);
 }

@@ -18,7 +18,7 @@ const char *reading_scalar(const struct reading *r)
     if (r->node->kind != YAML_SCALAR) {
         cleanup_str struct str type = {0};
         schema_type_words(r->key, &type);
-        reading_wrong(r, "must be %s, and this is %s", str_cstr(&type), yaml_kind_words(r->node));
+        reading_wrong(r, "is %s, but takes: %s", yaml_kind_words(r->node), str_cstr(&type));
         return NULL;
     }
     return loader_expand(r->l, r->l->colour, r->node->mark, r->shown, r->node->text);
@@ -153,9 +153,16 @@ static bool parse_bytes(const char *s, uint64_t *ret)
     static const struct {
         const char *suffix;
         double bytes;
-    } unit[] = {{"B", 1},      {"kB", 1e3},     {"KB", 1e3},         {"MB", 1e6},
-                {"GB", 1e9},   {"TB", 1e12},    {"KiB", 1024},       {"MiB", 1048576},
-                {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}};
+    } unit[] = {{"B", 1},
+                {"kB", 1e3},
+                {"KB", 1e3},
+                {"MB", 1e6},
+                {"GB", 1e9},
+                {"TB", 1e12},
+                {"KiB", 1024},
+                {"MiB", 1048576},
+                {"GiB", 1073741824.0},
+                {"TiB", 1099511627776.0}};
     char *end;
     if (*s < '0' || *s > '9')
         return false;
@@ -181,7 +188,8 @@ static void read_bytes(const struct reading *r)
     if (!s)
         return;
     if (!parse_bytes(s, &v))
-        reading_wrong(r, "'%.60s' is no size (a number and B, kB, MB, GB, TB, KiB, MiB, GiB or TiB)",
+        reading_wrong(r,
+                      "'%.60s' is no size (a number and B, kB, MB, GB, TB, KiB, MiB, GiB or TiB)",
                       r->node->text);
     else if (r->key->max > 0 && v < (uint64_t)r->key->min)
         reading_wrong(r, "%.60s is less than %lld bytes", r->node->text, (long long)r->key->min);
@@ -216,15 +224,16 @@ static void read_word(const struct reading *r)
     schema_type_words(r->key, &all);
     const char *near = schema_suggest_word(words, s);
     if (r->key->type == T_SIGNAL && str_eq(s, "KILL"))
-        loader_wrong(r->l, r->node->mark, "%s: KILL gives no time to end; write `kill: true` for a SIGKILL "
-                                          "after the grace",
+        loader_wrong(r->l, r->node->mark,
+                     "%s: KILL gives no time to end; write `kill: true` for a SIGKILL "
+                     "after the grace",
                      r->shown);
     else if (near)
         loader_wrong(r->l, r->node->mark, "%s: '%.60s' is none of %s; did you mean '%s'?", r->shown,
                      r->node->text, str_cstr(&all), near);
     else
-        loader_wrong(r->l, r->node->mark, "%s: '%.60s' is not known; write %s", r->shown, r->node->text,
-                     str_cstr(&all));
+        loader_wrong(r->l, r->node->mark, "%s: '%.60s' is not known; write %s", r->shown,
+                     r->node->text, str_cstr(&all));
 }
 
 static void read_texts(const struct reading *r)
@@ -237,7 +246,8 @@ static void read_texts(const struct reading *r)
         return;
     }
     if (r->node->kind != YAML_LIST) {
-        reading_wrong(r, "must be a text or a list of texts, and this is %s", yaml_kind_words(r->node));
+        reading_wrong(r, "must be a text or a list of texts, and this is %s",
+                      yaml_kind_words(r->node));
         return;
     }
     for (size_t i = 0; i < r->node->n; i++) {
@@ -262,8 +272,8 @@ static void read_port_name(const struct reading *r)
             return;
         str_addf(&all, "%s%s", i ? ", " : "", side->ports[i].name);
     }
-    loader_wrong(r->l, r->node->mark, "%s: the colours have no port '%.60s'; write one of: %s", r->shown,
-                 r->node->text, str_cstr(&all));
+    loader_wrong(r->l, r->node->mark, "%s: the colours have no port '%.60s'; write one of: %s",
+                 r->shown, r->node->text, str_cstr(&all));
 }
 
 static void read_address(const struct reading *r)
@@ -271,15 +281,16 @@ static void read_address(const struct reading *r)
     const char *s = reading_scalar(r), *colon = s ? strrchr(s, ':') : NULL;
     uint16_t first, last;
     put(r, s ? s : "");
-    if (s && (!colon || colon == s || !loader_parse_ports(colon + 1, &first, &last) || first != last))
+    if (s &&
+        (!colon || colon == s || !loader_parse_ports(colon + 1, &first, &last) || first != last))
         reading_wrong(r, "'%.60s' is no HOST:PORT", r->node->text);
 }
 
-/* Read by names.c; here only that it is no list where a map belongs is left to say, and that is said there. */
+/* Read by names.c; here only that it is no list where a map belongs is left to say, and that is
+ * said there. */
 static void read_nothing(const struct reading *r unused)
 {
 }
-
 
 reader_fn *const loader_readers[T_TYPE_MAX] = {
     [T_TEXT] = read_text,         [T_NAME] = read_name,

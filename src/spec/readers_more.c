@@ -10,8 +10,9 @@ void read_argv(const struct reading *r)
 {
     struct strv *sv = r->at;
     if (r->node->kind == YAML_SCALAR) {
-        reading_wrong(r, "is one text; a program and its arguments are a list, for nothing is run through a "
-                         "shell");
+        reading_wrong(
+            r, "is one text; a program and its arguments are a list, for nothing is run through a "
+               "shell");
         return;
     }
     if (r->node->kind != YAML_LIST || r->node->n == 0) {
@@ -26,7 +27,8 @@ void read_argv(const struct reading *r)
         if (item.node->kind == YAML_SCALAR)
             s = reading_scalar(&item);
         else
-            reading_wrong(&item, "argument %zu must be one text, and this is %s (an empty one is \"\")",
+            reading_wrong(&item,
+                          "argument %zu must be one text, and this is %s (an empty one is \"\")",
                           i + 1, yaml_kind_words(item.node));
         loader_strv_add(r->l, sv, s ? s : "");
     }
@@ -55,7 +57,8 @@ void read_command(const struct reading *r)
 }
 
 /* The argument behind `name`, or the part behind "name=", becomes `value`. */
-static bool replace_argument(struct loader *l, struct strv *argv, const char *name, const char *value)
+static bool replace_argument(struct loader *l, struct strv *argv, const char *name,
+                             const char *value)
 {
     size_t n = strlen(name);
     for (size_t i = 1; i < argv->n; i++) {
@@ -71,11 +74,13 @@ static bool replace_argument(struct loader *l, struct strv *argv, const char *na
     return false;
 }
 
-/* A check with the very arguments of the start, but for a few: written once, so the two cannot drift apart. */
+/* A check with the very arguments of the start, but for a few: written once, so the two cannot
+ * drift apart. */
 static void read_validate_map(const struct reading *r, struct spec_command *c)
 {
     struct loader *l = r->l;
-    const struct yaml_pair *replace = yaml_get(r->node, "replace"), *append = yaml_get(r->node, "append");
+    const struct yaml_pair *replace = yaml_get(r->node, "replace"),
+                           *append = yaml_get(r->node, "append");
     c->line = r->node->mark.line;
     loader_map(l, r->node, r->node->mark, "runtime.validate[]", r->shown, c);
     if (c->argv.n == 0)
@@ -87,16 +92,19 @@ static void read_validate_map(const struct reading *r, struct spec_command *c)
         value.node = p->value;
         const char *s = reading_scalar(&value);
         if (s && !replace_argument(l, &c->argv, p->key, s))
-            loader_wrong(l, p->mark, "%s.replace: the command has no argument '%.60s' with a value; write one "
-                                     "that it has",
+            loader_wrong(l, p->mark,
+                         "%s.replace: the command has no argument '%.60s' with a value; write one "
+                         "that it has",
                          r->shown, p->key);
     }
     if (replace && replace->value->kind != YAML_MAP)
-        loader_wrong(l, replace->value->mark, "%s.replace: must be a map; write `replace: {--identity: "
-                                              "/nonexistent}`",
+        loader_wrong(l, replace->value->mark,
+                     "%s.replace: must be a map; write `replace: {--identity: "
+                     "/nonexistent}`",
                      r->shown);
     if (append && append->value->kind != YAML_LIST)
-        loader_wrong(l, append->value->mark, "%s.append: must be a list; write `append: [--help]`", r->shown);
+        loader_wrong(l, append->value->mark, "%s.append: must be a list; write `append: [--help]`",
+                     r->shown);
     for (size_t i = 0; append && append->value->kind == YAML_LIST && i < append->value->n; i++) {
         value.node = append->value->items[i];
         const char *s = reading_scalar(&value);
@@ -205,8 +213,9 @@ static void read_limit(const struct reading *r, const struct yaml_pair *p)
     while (schema_limits[known] && !str_eq(schema_limits[known], p->key))
         known++;
     if (!schema_limits[known]) {
-        loader_wrong(r->l, p->mark, "%s: '%.60s' is no limit of prlimit(1); write for example nofile, "
-                                    "memlock, nproc, stack or core",
+        loader_wrong(r->l, p->mark,
+                     "%s: '%.60s' is no limit of prlimit(1); write for example nofile, "
+                     "memlock, nproc, stack or core",
                      r->shown, p->key);
         return;
     }
@@ -220,8 +229,8 @@ static void read_limit(const struct reading *r, const struct yaml_pair *p)
     if (ok && s[n])
         ok = parse_limit(s + n + 1, strlen(s + n + 1), &hard);
     if (!ok || soft > hard) {
-        reading_wrong(&item, "'%.60s' is neither a number, nor SOFT:HARD, nor unlimited%s", p->value->text,
-                      ok ? " (SOFT is above HARD)" : "");
+        reading_wrong(&item, "'%.60s' is neither a number, nor SOFT:HARD, nor unlimited%s",
+                      p->value->text, ok ? " (SOFT is above HARD)" : "");
         return;
     }
     struct spec_runtime *rt = &r->l->spec->runtime;
@@ -234,7 +243,8 @@ void read_limits(const struct reading *r)
     if (r->node->kind == YAML_NULL)
         return;
     if (r->node->kind != YAML_MAP) {
-        reading_wrong(r, "must be a map of names and values, and this is %s", yaml_kind_words(r->node));
+        reading_wrong(r, "must be a map of names and values, and this is %s",
+                      yaml_kind_words(r->node));
         return;
     }
     for (size_t i = 0; i < r->node->n; i++)
@@ -255,8 +265,10 @@ void read_may_bind(const struct reading *r)
         uint16_t first, last;
         if (!s)
             continue;
-        if ((!str_starts(s, "udp:") && !str_starts(s, "tcp:")) || !loader_parse_ports(s + 4, &first, &last))
-            reading_wrong(&item, "'%.60s' is neither udp: nor tcp: and a port or range", item.node->text);
+        if ((!str_starts(s, "udp:") && !str_starts(s, "tcp:")) ||
+            !loader_parse_ports(s + 4, &first, &last))
+            reading_wrong(&item, "'%.60s' is neither udp: nor tcp: and a port or range",
+                          item.node->text);
         else
             loader_strv_add(r->l, sv, s);
     }
@@ -268,8 +280,9 @@ void read_tls(const struct reading *r)
     if (r->node->kind == YAML_MAP) {
         loader_map(r->l, r->node, r->node->mark, "traffic.tls", r->shown, r->l->spec);
         if (!yaml_get(r->node, "cert") != !yaml_get(r->node, "key"))
-            loader_wrong(r->l, r->node->mark, "%s: needs both files; write `tls: {cert: /etc/caddy/rpc.crt, "
-                                              "key: /etc/caddy/rpc.key}`",
+            loader_wrong(r->l, r->node->mark,
+                         "%s: needs both files; write `tls: {cert: /etc/caddy/rpc.crt, "
+                         "key: /etc/caddy/rpc.key}`",
                          r->shown);
         return;
     }
@@ -288,20 +301,22 @@ void read_volumes(const struct reading *r)
     if (r->node->kind == YAML_NULL)
         return;
     if (r->node->kind != YAML_MAP) {
-        loader_wrong(l, r->node->mark, "%s: must be a map of names, and this is %s; write `data: {path: "
-                                       "/srv/example/${colour}/data}`",
+        loader_wrong(l, r->node->mark,
+                     "%s: must be a map of names, and this is %s; write `data: {path: "
+                     "/srv/example/${colour}/data}`",
                      r->shown, yaml_kind_words(r->node));
         return;
     }
     if (r->node->n > LOADER_VOLUMES_MAX)
-        loader_wrong(l, r->node->mark, "%s: %zu are too many; write at most %d", r->shown, r->node->n,
-                     LOADER_VOLUMES_MAX);
+        loader_wrong(l, r->node->mark, "%s: %zu are too many; write at most %d", r->shown,
+                     r->node->n, LOADER_VOLUMES_MAX);
     for (size_t i = 0; i < r->node->n && i < l->side[l->colour].volumes_n; i++) {
         const struct yaml_pair *p = &r->node->pairs[i];
         struct spec_volume *v = arena_grow(l->arena, &s->volumes, &s->volumes_n, sizeof(*v));
         const struct volume_path *path = &l->side[l->colour].volumes[i];
         if (!reading_is_name(p->key))
-            loader_wrong(l, p->mark, "%s: '%.60s' is no name of a volume; write letters, digits, - and _",
+            loader_wrong(l, p->mark,
+                         "%s: '%.60s' is no name of a volume; write letters, digits, - and _",
                          r->shown, p->key);
         loader_map(l, p->value, p->mark, "volumes.*",
                    arena_printf(l->arena, "%s.%s", r->shown, p->key), v);
@@ -324,8 +339,9 @@ static const struct schema_key *check_kind(struct loader *l, const struct yaml_n
     cleanup_str struct str all = {0};
     schema_children_words("gate.checks[]", &all);
     if (!word) {
-        loader_wrong(l, item->mark, "%s: must be a map of one kind; write `- http: {path: /health}` (kinds: "
-                                    "%s), each check with a dash of its own",
+        loader_wrong(l, item->mark,
+                     "%s: must be a map of one kind; write `- http: {path: /health}` (kinds: "
+                     "%s), each check with a dash of its own",
                      shown, str_cstr(&all));
         return NULL;
     }
@@ -373,7 +389,8 @@ static void name_checks(struct loader *l)
                 same++;
         if (given && same > 1)
             loader_wrong(l, (struct yaml_mark){g->line, 1},
-                         "gate.checks: two checks are named '%s'; write a name of its own for each", given);
+                         "gate.checks: two checks are named '%s'; write a name of its own for each",
+                         given);
         g->name = given || same == 1 ? base : arena_printf(l->arena, "%s-%zu", base, same);
     }
 }
@@ -381,14 +398,15 @@ static void name_checks(struct loader *l)
 void read_checks(const struct reading *r)
 {
     if (r->node->kind != YAML_LIST || r->node->n == 0) {
-        loader_wrong(r->l, r->node->mark, "%s: must be a list of at least one check, and this is %s; write "
-                                          "`- http: {path: /health, body: ok}` below it",
+        loader_wrong(r->l, r->node->mark,
+                     "%s: must be a list of at least one check, and this is %s; write "
+                     "`- http: {path: /health, body: ok}` below it",
                      r->shown, r->node->kind == YAML_LIST ? "empty" : yaml_kind_words(r->node));
         return;
     }
     if (r->node->n > LOADER_CHECKS_MAX)
-        loader_wrong(r->l, r->node->mark, "%s: %zu are too many; write at most %d", r->shown, r->node->n,
-                     LOADER_CHECKS_MAX);
+        loader_wrong(r->l, r->node->mark, "%s: %zu are too many; write at most %d", r->shown,
+                     r->node->n, LOADER_CHECKS_MAX);
     for (size_t i = 0; i < r->node->n && i < LOADER_CHECKS_MAX; i++)
         read_check(r->l, r->node->items[i], arena_printf(r->l->arena, "%s[%zu]", r->shown, i));
     name_checks(r->l);

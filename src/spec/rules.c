@@ -1,5 +1,5 @@
-/* What must hold between keys: first within one colour's spec, then between the two. Also fills the defaults that
- * depend on other keys. */
+/* What must hold between keys: first within one colour's spec, then between the two. Also fills the
+ * defaults that depend on other keys. */
 #include "spec/loader.h"
 
 #include <regex.h>
@@ -33,7 +33,8 @@ static void default_ports(struct loader *l)
         t->port = own_port_named(l, "http");
     if (!t->port && s->ports_n > 0)
         loader_wrong(l, loader_mark(l, "traffic"),
-                     "traffic.port is missing, and there is no port named http; write the name of the port that "
+                     "traffic.port is missing, and there is no port named http; write the name of "
+                     "the port that "
                      "takes HTTP, for example `port: %s`",
                      s->ports[0].name);
     if (!given(l, "traffic", "websockets"))
@@ -42,12 +43,14 @@ static void default_ports(struct loader *l)
         t->ws_port = own_port_named(l, "ws");
     if (t->websockets == WS_OWN_PORT && !t->ws_port && s->ports_n > 0)
         loader_wrong(l, loader_mark(l, "traffic.websockets"),
-                     "traffic.ws_port is missing, and there is no port named ws; write `ws_port:` and the name "
+                     "traffic.ws_port is missing, and there is no port named ws; write `ws_port:` "
+                     "and the name "
                      "of the port that takes websockets");
     if (t->websockets != WS_OWN_PORT && given(l, "traffic", "ws_port"))
-        loader_wrong(l, loader_mark(l, "traffic.ws_port"),
-                     "traffic.ws_port is given, but websockets do not have a port of their own; write "
-                     "`websockets: own_port`, or remove ws_port");
+        loader_wrong(
+            l, loader_mark(l, "traffic.ws_port"),
+            "traffic.ws_port is given, but websockets do not have a port of their own; write "
+            "`websockets: own_port`, or remove ws_port");
 }
 
 /* Somebody must be asked something: a method, a path of its own, or a header. */
@@ -56,14 +59,16 @@ static void query_rule(struct loader *l, struct yaml_mark at, const char *shown,
 {
     bool asked = q->method || q->header || (map && yaml_get(map, "path"));
     if (!asked)
-        loader_wrong(l, at, "%s: does not say what is asked; write `method: getSlot` (JSON-RPC), `path: "
-                            "/version` or `header: X-Version`",
+        loader_wrong(l, at,
+                     "%s: does not say what is asked; write `method: getSlot` (JSON-RPC), `path: "
+                     "/version` or `header: X-Version`",
                      shown);
     if (q->header && q->field)
         loader_wrong(l, at, "%s: has both `field` and `header`; write one of them", shown);
     if (q->method && !q->header && !q->field)
-        loader_wrong(l, at, "%s: does not say which part of the answer counts; write for example `field: "
-                            "result`",
+        loader_wrong(l, at,
+                     "%s: does not say which part of the answer counts; write for example `field: "
+                     "result`",
                      shown);
     if (!q->port)
         q->port = l->spec->traffic.port;
@@ -81,20 +86,25 @@ static void traffic_rules(struct loader *l)
     if (given(l, "traffic", "site") && given(l, "traffic", "sites"))
         loader_wrong(l, loader_mark(l, "traffic.sites"),
                      "traffic: has both `site` and `sites`; write all of them into `sites`");
-    else if (t->sites.n == 0)
-        loader_wrong(l, at, "key 'traffic.site' is missing (the address that clients use); write for example "
-                            "`site: \":8080\"`");
+    else if (!given(l, "traffic", "site") && !given(l, "traffic", "sites"))
+        loader_wrong(
+            l, at,
+            "key 'traffic.site' is missing (the address that clients use); write for example "
+            "`site: \":8080\"`");
     const struct yaml_pair *identify = yaml_get(section->value, "identify");
     if (!identify)
-        loader_wrong(l, at, "key 'traffic.identify' is missing (it proves who answers: what only the backend "
-                            "itself says, and what differs by colour); write for example `identify: {method: "
-                            "getIdentity, field: result.identity}` or `identify: {header: X-Instance, path: /}`");
+        loader_wrong(
+            l, at,
+            "key 'traffic.identify' is missing (it proves who answers: what only the backend "
+            "itself says, and what differs by colour); write for example `identify: {method: "
+            "getIdentity, field: result.identity}` or `identify: {header: X-Instance, path: /}`");
     else
         query_rule(l, identify->mark, "traffic.identify", &t->identify, identify->value);
     t->identify.line = identify ? identify->mark.line : at.line;
     if (t->failover && l->spec->writes == WRITES_CLIENT && given(l, "traffic", "failover"))
         loader_wrong(l, loader_mark(l, "traffic.failover"),
-                     "traffic.failover: would send writes to a colour that then loses them (writes: client); "
+                     "traffic.failover: would send writes to a colour that then loses them "
+                     "(writes: client); "
                      "write `failover: false`");
 }
 
@@ -108,43 +118,60 @@ static void compare_rule(struct loader *l, const struct spec_gate *g, struct yam
     regex_t re;
     if (g->compare == CMP_MATCHES && !strstr(g->value, "${version}")) {
         if (regcomp(&re, g->value, REG_EXTENDED | REG_NOSUB))
-            loader_wrong(l, at, "check '%s': its value is no extended regular expression; write one, or `op: eq`",
-                         g->name);
+            loader_wrong(
+                l, at,
+                "check '%s': its value is no extended regular expression; write one, or `op: eq`",
+                g->name);
         else
             regfree(&re);
     }
     if (g->compare >= CMP_LT && g->compare <= CMP_GE) {
         strtod(g->value, &end);
         if (end == g->value || *end)
-            loader_wrong(l, at, "check '%s': only numbers are less or greater; write a number as its value, or "
-                                "`op: eq`",
-                         g->name);
+            loader_wrong(
+                l, at,
+                "check '%s': only numbers are less or greater; write a number as its value, or "
+                "`op: eq`",
+                g->name);
     }
+}
+
+/* The node of the check that was read from this line; the search goes on from *item. */
+static const struct yaml_node *check_node(const struct yaml_pair *list, int line, size_t *item)
+{
+    while (list && *item < list->value->n) {
+        const struct yaml_node *node = list->value->items[(*item)++];
+        if (node->mark.line == line && (node->kind == YAML_SCALAR || node->n == 1))
+            return node;
+    }
+    return NULL;
+}
+
+static void gate_rule(struct loader *l, struct spec_gate *g, const struct yaml_node *node)
+{
+    const struct spec_traffic *t = &l->spec->traffic;
+    const struct yaml_node *map = node && node->kind == YAML_MAP ? node->pairs[0].value : NULL;
+    struct yaml_mark at = node ? node->mark : loader_mark(l, "gate.checks");
+    if (g->kind == GATE_HTTP && !(map && yaml_get(map, "path")))
+        g->query.path = t->health_path;
+    if (g->kind == GATE_WEBSOCKET && !g->query.port && t->websockets == WS_OWN_PORT)
+        g->query.port = t->ws_port;
+    if (g->kind == GATE_VERSION || g->kind == GATE_LAG || g->kind == GATE_MOVING)
+        query_rule(l, at, arena_printf(l->arena, "check '%s'", g->name), &g->query, map);
+    if (!g->query.port)
+        g->query.port = t->port;
+    compare_rule(l, g, at);
 }
 
 static void gate_rules(struct loader *l)
 {
-    struct spec *s = l->spec;
+    struct spec_gate_set *set = &l->spec->gate;
     const struct yaml_pair *section = yaml_get(l->root, "gate");
     const struct yaml_pair *list = section ? yaml_get(section->value, "checks") : NULL;
-    for (size_t i = 0, item = 0; i < s->gate.n; i++) {
-        struct spec_gate *g = &s->gate.gates[i];
-        const struct yaml_node *node = NULL;
-        while (list && item < list->value->n && (!node || node->mark.line != g->line))
-            node = list->value->items[item++];
-        const struct yaml_node *map = node && node->kind == YAML_MAP ? node->pairs[0].value : NULL;
-        struct yaml_mark at = node ? node->mark : loader_mark(l, "gate.checks");
-        if (g->kind == GATE_HTTP && !(map && yaml_get(map, "path")))
-            g->query.path = s->traffic.health_path;
-        if (g->kind == GATE_WEBSOCKET && !g->query.port && s->traffic.websockets == WS_OWN_PORT)
-            g->query.port = s->traffic.ws_port;
-        if (g->kind == GATE_VERSION || g->kind == GATE_LAG || g->kind == GATE_MOVING)
-            query_rule(l, at, arena_printf(l->arena, "check '%s'", g->name), &g->query, map);
-        if (!g->query.port)
-            g->query.port = s->traffic.port;
-        compare_rule(l, g, at);
-    }
-    if (s->gate.interval > s->gate.deadline)
+    size_t item = 0;
+    for (size_t i = 0; i < set->n; i++)
+        gate_rule(l, &set->gates[i], check_node(list, set->gates[i].line, &item));
+    if (set->interval > set->deadline)
         loader_wrong(l, loader_mark(l, "gate.interval"),
                      "gate.interval: is longer than gate.deadline; write a shorter one");
 }
@@ -165,9 +192,10 @@ static void version_rule(struct loader *l)
     }
     if (ok)
         regfree(&re);
-    loader_wrong(l, loader_mark(l, "runtime.version.output"),
-                 "runtime.version: needs an `output` whose first (...) is the version; write for example "
-                 "`output: \"version ([0-9.]+)\"`");
+    loader_wrong(
+        l, loader_mark(l, "runtime.version.output"),
+        "runtime.version: needs an `output` whose first (...) is the version; write for example "
+        "`output: \"version ([0-9.]+)\"`");
 }
 
 static void volume_rules(struct loader *l)
@@ -177,11 +205,13 @@ static void volume_rules(struct loader *l)
         const struct spec_volume *v = &s->volumes[i];
         struct yaml_mark at = l->side[l->colour].volumes[i].at;
         if (v->after_snapshot.argv.n && !v->before_snapshot.argv.n)
-            loader_wrong(l, at, "volumes.%s: has after_snapshot without before_snapshot; write both, or "
-                                "none",
+            loader_wrong(l, at,
+                         "volumes.%s: has after_snapshot without before_snapshot; write both, or "
+                         "none",
                          v->name);
         if (str_eq(v->driver, "empty") && v->verify)
-            loader_wrong(l, at, "volumes.%s: an empty volume has nothing to verify; write `verify: false`",
+            loader_wrong(l, at,
+                         "volumes.%s: an empty volume has nothing to verify; write `verify: false`",
                          v->name);
     }
 }
@@ -198,8 +228,9 @@ void loader_rules(struct loader *l)
     if (command && !yaml_get(command->value, "timeout"))
         s->stop.command.timeout = s->stop.grace;
     if (s->space.last_floor_bytes > s->space.floor_bytes)
-        loader_wrong(l, loader_mark(l, "space.last_floor"),
-                     "space.last_floor: is above space.floor, and would come first; write a smaller one");
+        loader_wrong(
+            l, loader_mark(l, "space.last_floor"),
+            "space.last_floor: is above space.floor, and would come first; write a smaller one");
 }
 
 /* Between the colours */
@@ -214,8 +245,9 @@ static void port_clash(struct loader *l, enum colour ca, size_t i, enum colour c
     const struct spec_port *a = &l->side[ca].ports[i], *b = &l->side[cb].ports[j];
     struct yaml_mark at = l->side[cb].port_marks[j], first = l->side[ca].port_marks[i];
     if (overlap(a, b))
-        loader_wrong(l, at, "colours.%s.ports.%s: overlaps colours.%s.ports.%s (line %d, column %d), and "
-                            "both run at once; write ports that nothing else has",
+        loader_wrong(l, at,
+                     "colours.%s.ports.%s: overlaps colours.%s.ports.%s (line %d, column %d), and "
+                     "both run at once; write ports that nothing else has",
                      colour_name(cb), b->name, colour_name(ca), a->name, first.line, first.column);
 }
 
@@ -239,8 +271,9 @@ static void ports_same_names(struct loader *l)
             for (size_t j = 0; j < b->ports_n && !found; j++)
                 found = str_eq(a->ports[i].name, b->ports[j].name);
             if (!found)
-                loader_wrong(l, a->port_marks[i], "colours.%s.ports.%s: %s has no port of this name; write it "
-                                                  "for both, or for none",
+                loader_wrong(l, a->port_marks[i],
+                             "colours.%s.ports.%s: %s has no port of this name; write it "
+                             "for both, or for none",
                              colour_name(c), a->ports[i].name, colour_name(colour_other(c)));
         }
     }
@@ -261,13 +294,14 @@ static void traffic_ports(struct loader *l)
         struct spec_port mine = {.first = own[i].port, .last = own[i].port};
         for (size_t j = 0; j < i; j++)
             if (own[j].port && own[j].port == own[i].port)
-                loader_wrong(l, loader_mark(l, own[i].key), "%s: is %s's too; write a port of its own", own[i].key,
-                             own[j].key);
+                loader_wrong(l, loader_mark(l, own[i].key),
+                             "%s: is %s's too; write a port of its own", own[i].key, own[j].key);
         for (enum colour c = GREEN; c <= BLUE; c++)
             for (size_t j = 0; j < l->side[c].ports_n; j++)
                 if (overlap(&mine, &l->side[c].ports[j]))
                     loader_wrong(l, loader_mark(l, own[i].key),
-                                 "%s: %u is in colours.%s.ports.%s (line %d); write a port that nothing else "
+                                 "%s: %u is in colours.%s.ports.%s (line %d); write a port that "
+                                 "nothing else "
                                  "has",
                                  own[i].key, own[i].port, colour_name(c), l->side[c].ports[j].name,
                                  l->side[c].ports[j].line);
@@ -280,26 +314,32 @@ static bool inside(const char *dir, const char *path)
     return strncmp(dir, path, n) == 0 && (path[n] == '/' || !path[n]);
 }
 
-static void path_clash(struct loader *l, enum colour ca, const struct volume_path *a, enum colour cb,
-                       const struct volume_path *b)
+static void path_clash(struct loader *l, enum colour ca, const struct volume_path *a,
+                       enum colour cb, const struct volume_path *b)
 {
     if (!a->path || !b->path)
         return;
     if (str_eq(a->path, b->path) && ca != cb && a->name && str_eq(a->name, b->name))
-        loader_wrong(l, b->at, "volumes.%s: both colours would use '%s'; write a path with ${colour} in it, or "
-                               "`green` and `blue`",
-                     b->name, b->path);
+        loader_wrong(
+            l, b->at,
+            "volumes.%s: both colours would use '%s'; write a path with ${colour} in it, or "
+            "`green` and `blue`",
+            b->name, b->path);
     else if (inside(a->path, b->path) || inside(b->path, a->path))
-        loader_wrong(l, b->at, "volumes.%s: %s's '%s' and '%s' (%s's volume %s, line %d) are the same or one "
-                               "inside the other; write directories side by side",
-                     b->name, colour_name(cb), b->path, a->path, colour_name(ca), a->name, a->at.line);
+        loader_wrong(l, b->at,
+                     "volumes.%s: %s's '%s' and '%s' (%s's volume %s, line %d) are the same or one "
+                     "inside the other; write directories side by side",
+                     b->name, colour_name(cb), b->path, a->path, colour_name(ca), a->name,
+                     a->at.line);
 }
 
 static void volumes_differ(struct loader *l)
 {
     for (enum colour c = GREEN; c <= BLUE; c++)
         for (size_t i = 0; i < l->side[c].volumes_n; i++) {
-            for (size_t j = i + 1; j < l->side[c].volumes_n; j++)
+            bool once =
+                c == BLUE && l->side[GREEN].volumes[i].at.line == l->side[BLUE].volumes[i].at.line;
+            for (size_t j = i + 1; j < l->side[c].volumes_n && !once; j++)
                 path_clash(l, c, &l->side[c].volumes[i], c, &l->side[c].volumes[j]);
             for (size_t j = 0; c == GREEN && j < l->side[BLUE].volumes_n; j++)
                 path_clash(l, GREEN, &l->side[GREEN].volumes[i], BLUE, &l->side[BLUE].volumes[j]);
@@ -311,12 +351,14 @@ static void identities_differ(struct loader *l)
     const struct strv *a = &l->side[GREEN].identities, *b = &l->side[BLUE].identities;
     if (a->n != b->n)
         loader_wrong(l, loader_mark(l, b->n ? "colours.blue.identity" : "colours.green.identity"),
-                     "colours: green has %zu identity files and blue %zu; write as many for each", a->n, b->n);
+                     "colours: green has %zu identity files and blue %zu; write as many for each",
+                     a->n, b->n);
     for (size_t i = 0; i < a->n; i++)
         for (size_t j = 0; j < b->n; j++)
             if (str_eq(a->v[i], b->v[j]))
                 loader_wrong(l, loader_mark(l, "colours.blue.identity"),
-                             "colours.blue.identity: '%s' is green's too (line %d), and two instances must not "
+                             "colours.blue.identity: '%s' is green's too (line %d), and two "
+                             "instances must not "
                              "share one; write a file of its own",
                              b->v[j], loader_mark(l, "colours.green.identity").line);
 }

@@ -1,25 +1,42 @@
-/* Adding a key: one row here, a field in spec.h, then `docs/spec.md` from the document test's output. */
+/* Adding a key: one row here, a field in spec.h, then `docs/spec.md` from the document test's
+ * output. */
 #include "spec/schema.h"
 
 #include "spec/spec.h"
 
 #include <signal.h>
 
-#define ROW(path_, type_, field, ...)                                                              \
-    {.path = path_, .type = type_, .offset = offsetof(struct spec, field), __VA_ARGS__}
-#define VOLUME(leaf, type_, field, ...)                                                            \
-    {.path = "volumes.*." leaf, .type = type_, .offset = offsetof(struct spec_volume, field),      \
-     __VA_ARGS__}
+#define ROW(path_, type_, field, ...)                                                     \
+    {                                                                                     \
+        .path = path_, .type = type_, .offset = offsetof(struct spec, field), __VA_ARGS__ \
+    }
+#define VOLUME(leaf, type_, field, ...)                                                          \
+    {                                                                                            \
+        .path = "volumes.*." leaf, .type = type_, .offset = offsetof(struct spec_volume, field), \
+        __VA_ARGS__                                                                              \
+    }
 #define CHECK(leaf, type_, field, ...)                                                             \
-    {.path = "gate.checks[]." leaf, .type = type_, .offset = offsetof(struct spec_gate, field),    \
-     __VA_ARGS__}
-#define COMMAND_IN(path_, type_, field, ...)                                                       \
-    {.path = path_, .type = type_, .offset = offsetof(struct spec_command, field), __VA_ARGS__}
+    {                                                                                              \
+        .path = "gate.checks[]." leaf, .type = type_, .offset = offsetof(struct spec_gate, field), \
+        __VA_ARGS__                                                                                \
+    }
+#define COMMAND_IN(path_, type_, field, ...)                                                      \
+    {                                                                                             \
+        .path = path_, .type = type_, .offset = offsetof(struct spec_command, field), __VA_ARGS__ \
+    }
 #define COMMAND(leaf, type_, field, ...) COMMAND_IN("COMMAND." leaf, type_, field, __VA_ARGS__)
-#define SECTION(path_, ...) {.path = path_, .type = T_SECTION, __VA_ARGS__}
-#define EARLY(path_, ...) {.path = path_, .type = T_NAMES, __VA_ARGS__}
-#define KIND(leaf, kind, ...)                                                                      \
-    {.path = "gate.checks[]." leaf, .type = T_CHECK, .min = kind, __VA_ARGS__}
+#define SECTION(path_, ...)                           \
+    {                                                 \
+        .path = path_, .type = T_SECTION, __VA_ARGS__ \
+    }
+#define EARLY(path_, ...)                           \
+    {                                               \
+        .path = path_, .type = T_NAMES, __VA_ARGS__ \
+    }
+#define KIND(leaf, kind, ...)                                                    \
+    {                                                                            \
+        .path = "gate.checks[]." leaf, .type = T_CHECK, .min = kind, __VA_ARGS__ \
+    }
 #define RANGE(a, b) .min = (a), .max = (b)
 
 static const struct schema_word writes_words[] = {
@@ -31,10 +48,8 @@ static const struct schema_word consistency_words[] = {
 static const struct schema_word runtime_words[] = {{"process", 0}, {0}};
 static const struct schema_word ionice_words[] = {
     {"none", 0}, {"realtime", 1}, {"best-effort", 2}, {"idle", 3}, {0}};
-static const struct schema_word restart_words[] = {{"always", RESTART_ALWAYS},
-                                                   {"on-failure", RESTART_ON_FAILURE},
-                                                   {"never", RESTART_NEVER},
-                                                   {0}};
+static const struct schema_word restart_words[] = {
+    {"always", RESTART_ALWAYS}, {"on-failure", RESTART_ON_FAILURE}, {"never", RESTART_NEVER}, {0}};
 static const struct schema_word traffic_words[] = {{"caddy", 0}, {"none", 0}, {0}};
 static const struct schema_word websocket_words[] = {
     {"none", WS_NONE}, {"own_port", WS_OWN_PORT}, {"same_port", WS_SAME_PORT}, {0}};
@@ -51,28 +66,27 @@ static const struct schema_word downgrade_words[] = {{"none", DOWNGRADE_NONE},
 static const struct schema_word after_flip_words[] = {
     {"warn", SPACE_WARN}, {"give-up-rollback", SPACE_GIVE_UP_ROLLBACK}, {0}};
 
-const struct schema_word schema_signals[] = {{"TERM", SIGTERM},   {"INT", SIGINT},
-                                             {"QUIT", SIGQUIT},   {"HUP", SIGHUP},
-                                             {"USR1", SIGUSR1},   {"USR2", SIGUSR2},
-                                             {"WINCH", SIGWINCH}, {0}};
-const char *const schema_limits[] = {"as",     "core",    "cpu",   "data",   "fsize",      "locks",
-                                     "memlock", "msgqueue", "nice", "nofile", "nproc",      "rss",
-                                     "rtprio", "rttime",  "sigpending", "stack", NULL};
+const struct schema_word schema_signals[] = {
+    {"TERM", SIGTERM}, {"INT", SIGINT},   {"QUIT", SIGQUIT},   {"HUP", SIGHUP},
+    {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"WINCH", SIGWINCH}, {0}};
+const char *const schema_limits[] = {
+    "as",     "core",  "cpu", "data",   "fsize",  "locks",      "memlock", "msgqueue", "nice",
+    "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",   NULL};
 
 /* What a value is asked for with; the same five keys wherever something is asked. */
-#define QUERY(prefix_, macro, field_prefix)                                                        \
-    macro(prefix_ "port", T_PORT_NAME, field_prefix.port, .fallback_doc = "`traffic.port`",        \
-          .doc = "name of the port that is asked", .example = "rpc"),                              \
-    macro(prefix_ "method", T_TEXT, field_prefix.method,                                           \
-          .doc = "JSON-RPC method; without it a plain GET", .example = "getSlot"),                 \
-    macro(prefix_ "params", T_PARAMS, field_prefix.params, .fallback = "[]",                       \
-          .doc = "the method's params", .example = "[{commitment: processed}]"),                   \
-    macro(prefix_ "path", T_TEXT, field_prefix.path, .fallback = "/", .doc = "request path",       \
-          .example = "/version"),                                                                  \
-    macro(prefix_ "field", T_TEXT, field_prefix.field, .fallback_doc = "the whole body",           \
-          .doc = "dotted path into the JSON answer", .example = "result.solana-core"),             \
-    macro(prefix_ "header", T_TEXT, field_prefix.header,                                           \
-          .doc = "take the value of this response header instead", .example = "X-Version")
+#define QUERY(prefix_, macro, field_prefix)                                                      \
+    macro(prefix_ "port", T_PORT_NAME, field_prefix.port, .fallback_doc = "`traffic.port`",      \
+          .doc = "name of the port that is asked", .example = "rpc"),                            \
+        macro(prefix_ "method", T_TEXT, field_prefix.method,                                     \
+              .doc = "JSON-RPC method; without it a plain GET", .example = "getSlot"),           \
+        macro(prefix_ "params", T_PARAMS, field_prefix.params, .fallback = "[]",                 \
+              .doc = "the method's params", .example = "[{commitment: processed}]"),             \
+        macro(prefix_ "path", T_TEXT, field_prefix.path, .fallback = "/", .doc = "request path", \
+              .example = "/version"),                                                            \
+        macro(prefix_ "field", T_TEXT, field_prefix.field, .fallback_doc = "the whole body",     \
+              .doc = "dotted path into the JSON answer", .example = "result.solana-core"),       \
+        macro(prefix_ "header", T_TEXT, field_prefix.header,                                     \
+              .doc = "take the value of this response header instead", .example = "X-Version")
 
 const struct schema_key schema_keys[] = {
     ROW("service", T_NAME, service, .required = true,
@@ -97,7 +111,9 @@ const struct schema_key schema_keys[] = {
     EARLY("config", .type_doc = "map of name: text", .doc = "values for ${config.NAME}",
           .example = "{loglevel: info}"),
 
-    {.path = "volumes", .type = T_VOLUMES, .type_doc = "map of name: map",
+    {.path = "volumes",
+     .type = T_VOLUMES,
+     .type_doc = "map of name: map",
      .doc = "the data, each with its place in either colour; none for a stateless service"},
     VOLUME("driver", T_WORD, driver, .fallback = "auto", .words = volume_words,
            .doc = "how the standby gets its data; auto = reflink where it works, else copy",
@@ -139,24 +155,30 @@ const struct schema_key schema_keys[] = {
         .doc = "user to run as", .example = "solana"),
     ROW("runtime.group", T_TEXT, runtime.group, .fallback_doc = "the user's own",
         .doc = "group to run as", .example = "solana"),
-    {.path = "runtime.env", .type = T_NAMES, .type_doc = "map of NAME: text",
-     .doc = "environment of both colours", .example = "{RUST_LOG: info}"},
+    {.path = "runtime.env",
+     .type = T_NAMES,
+     .type_doc = "map of NAME: text",
+     .doc = "environment of both colours",
+     .example = "{RUST_LOG: info}"},
     ROW("runtime.env_file", T_PATH, runtime.env_file,
         .doc = "file of NAME=value lines, read at each start; for secrets",
         .example = "/etc/agave/secrets.env"),
     ROW("runtime.env_clear", T_BOOL, runtime.env_clear, .fallback = "false",
         .doc = "start from an empty environment", .example = "true"),
-    ROW("runtime.limits", T_LIMITS, runtime.limits, .type_doc = "map of name: \"SOFT\" or \"SOFT:HARD\"",
+    ROW("runtime.limits", T_LIMITS, runtime.limits,
+        .type_doc = "map of name: \"SOFT\" or \"SOFT:HARD\"",
         .doc = "resource limits by their names in prlimit(1)",
         .example = "{nofile: 1000000, memlock: unlimited}"),
     ROW("runtime.nice", T_INT, runtime.nice, .fallback = "0", RANGE(-20, 19),
         .doc = "niceness of the live instance", .example = "-5"),
     SECTION("runtime.standby", .doc = "what is different until it is promoted"),
-    ROW("runtime.standby.nice", T_INT, runtime.standby_nice, .fallback = "0", RANGE(-20, 19), .doc = "niceness of the standby", .example = "5"),
+    ROW("runtime.standby.nice", T_INT, runtime.standby_nice, .fallback = "0", RANGE(-20, 19),
+        .doc = "niceness of the standby", .example = "5"),
     ROW("runtime.standby.ionice", T_WORD, runtime.standby_ionice, .fallback = "none",
         .words = ionice_words, .doc = "io class of the standby", .example = "idle"),
     ROW("runtime.standby.cpu_weight", T_INT, runtime.standby_cpu_weight, .fallback = "0",
-        RANGE(0, 10000), .doc = "cgroup v2 cpu.weight of the standby; 0 = not set", .example = "50"),
+        RANGE(0, 10000), .doc = "cgroup v2 cpu.weight of the standby; 0 = not set",
+        .example = "50"),
     SECTION("runtime.restart", .doc = "when an instance ends by itself"),
     ROW("runtime.restart.policy", T_WORD, runtime.restart, .fallback = "on-failure",
         .words = restart_words, .doc = "when it is started again", .example = "always"),
@@ -176,11 +198,16 @@ const struct schema_key schema_keys[] = {
     COMMAND_IN("runtime.validate[].command", T_ARGV, argv, .fallback_doc = "`runtime.command`",
                .doc = "program and arguments; no shell",
                .example = "[/usr/bin/promtool, check, config, /etc/prometheus.yml]"),
-    {.path = "runtime.validate[].replace", .type = T_NAMES, .type_doc = "map of argument: text",
+    {.path = "runtime.validate[].replace",
+     .type = T_NAMES,
+     .type_doc = "map of argument: text",
      .doc = "in `runtime.command`, the value that follows this argument becomes the text",
      .example = "{--identity: /nonexistent}"},
-    {.path = "runtime.validate[].append", .type = T_NAMES, .type_doc = "list of texts",
-     .doc = "put after the last argument of `runtime.command`", .example = "[--help]"},
+    {.path = "runtime.validate[].append",
+     .type = T_NAMES,
+     .type_doc = "list of texts",
+     .doc = "put after the last argument of `runtime.command`",
+     .example = "[--help]"},
     COMMAND_IN("runtime.validate[].timeout", T_DURATION, timeout, .fallback = "60s",
                RANGE(NSEC_MS, 24 * NSEC_HOUR), .doc = "longest run", .example = "5m"),
     COMMAND_IN("runtime.validate[].status", T_INT, status, .fallback = "0", RANGE(0, 255),
@@ -227,14 +254,15 @@ const struct schema_key schema_keys[] = {
     ROW("traffic.port", T_PORT_NAME, traffic.port, .fallback_doc = "the only port, else `http`",
         .doc = "name of the port that takes HTTP", .example = "rpc"),
     ROW("traffic.websockets", T_WORD, traffic.websockets, .words = websocket_words,
-        .fallback_doc = "own_port if there is a port `ws`, else none",
-        .doc = "where websockets go", .example = "own_port"),
+        .fallback_doc = "own_port if there is a port `ws`, else none", .doc = "where websockets go",
+        .example = "own_port"),
     ROW("traffic.ws_port", T_PORT_NAME, traffic.ws_port,
         .fallback_doc = "`ws`, with websockets: own_port",
         .doc = "name of the port that takes websockets", .example = "ws"),
     ROW("traffic.which_port", T_PORT, traffic.which_port, .fallback = "8090",
         .doc = "loopback port on which Caddy says which colour it would choose", .example = "8190"),
-    SECTION("traffic.preview_ports", .doc = "loopback ports that reach a colour whatever the flags say"),
+    SECTION("traffic.preview_ports",
+            .doc = "loopback ports that reach a colour whatever the flags say"),
     ROW("traffic.preview_ports.green", T_PORT, traffic.preview_port[GREEN], .fallback = "8091",
         .doc = "green through Caddy", .example = "8191"),
     ROW("traffic.preview_ports.blue", T_PORT, traffic.preview_port[BLUE], .fallback = "8092",
@@ -245,15 +273,17 @@ const struct schema_key schema_keys[] = {
     ROW("traffic.health.body", T_TEXT, traffic.health_body, .fallback = "^ok$",
         .doc = "regular expression for the body (Caddy's dialect)", .example = "ready"),
     ROW("traffic.when_unhealthy", T_WORD, traffic.when_unhealthy, .fallback = "serve",
-        .words = unhealthy_words,
-        .doc = "while live is unhealthy: go on serving, or answer 503", .example = "fail"),
+        .words = unhealthy_words, .doc = "while live is unhealthy: go on serving, or answer 503",
+        .example = "fail"),
     ROW("traffic.failover", T_BOOL, traffic.failover, .fallback = "false",
-        .doc = "send to the other colour while live fails and both pass the gate; not with writes: client",
+        .doc = "send to the other colour while live fails and both pass the gate; not with writes: "
+               "client",
         .example = "true"),
     ROW("traffic.retry", T_BOOL, traffic.retry, .fallback = "false",
         .doc = "repeat a failed request, POST too: it may then run twice", .example = "true"),
-    SECTION("traffic.identify",
-            .doc = "what only the backend itself says and what differs by colour; required with caddy"),
+    SECTION(
+        "traffic.identify",
+        .doc = "what only the backend itself says and what differs by colour; required with caddy"),
     QUERY("traffic.identify.", ROW, traffic.identify),
     ROW("traffic.verify_requests", T_INT, traffic.verify_requests, .fallback = "20",
         RANGE(1, 10000), .doc = "requests that prove that the traffic moved", .example = "50"),
@@ -269,13 +299,16 @@ const struct schema_key schema_keys[] = {
         RANGE(NSEC_S, 10 * NSEC_MIN), .doc = "longest hold; then it is undone", .example = "10s"),
 
     SECTION("gate", .required = true, .doc = "what must hold before traffic goes to a colour"),
-    {.path = "gate.checks", .type = T_CHECKS, .required = true,
-     .type_doc = "list of {KIND: map}", .doc = "all of them, each time; every kind takes `name` and `timeout`",
+    {.path = "gate.checks",
+     .type = T_CHECKS,
+     .required = true,
+     .type_doc = "list of {KIND: map}",
+     .doc = "all of them, each time; every kind takes `name` and `timeout`",
      .example = "[{http: {path: /health, status: 200, body: ok}}, {ports: {}}]"},
     ROW("gate.passes", T_INT, gate.passes, .fallback = "3", RANGE(1, 10000),
         .doc = "times in a row that all must pass", .example = "5"),
-    ROW("gate.interval", T_DURATION, gate.interval, .fallback = "1s", RANGE(10 * NSEC_MS, NSEC_HOUR),
-        .doc = "between two looks", .example = "500ms"),
+    ROW("gate.interval", T_DURATION, gate.interval, .fallback = "1s",
+        RANGE(10 * NSEC_MS, NSEC_HOUR), .doc = "between two looks", .example = "500ms"),
     ROW("gate.deadline", T_DURATION, gate.deadline, .fallback = "24h",
         .doc = "not passed by then: exit 4, live untouched", .example = "10m"),
     CHECK("*.name", T_NAME, name, .fallback_doc = "the kind, or kind-2",
@@ -314,10 +347,11 @@ const struct schema_key schema_keys[] = {
     CHECK("version.value", T_TEXT, value, .fallback_doc = "the target version",
           .doc = "what it must be", .example = "3.1.11"),
 
-    KIND("lag", GATE_LAG, .doc = "a number that must be near the live colour's and every reference's"),
+    KIND("lag", GATE_LAG,
+         .doc = "a number that must be near the live colour's and every reference's"),
     QUERY("lag.", CHECK, query),
-    CHECK("lag.max", T_U64, max, .fallback = "4", RANGE(0, INT64_MAX), .doc = "most it may be behind",
-          .example = "10"),
+    CHECK("lag.max", T_U64, max, .fallback = "4", RANGE(0, INT64_MAX),
+          .doc = "most it may be behind", .example = "10"),
     CHECK("lag.references", T_TEXTS, references,
           .doc = "URLs that are asked the same, beside the live colour",
           .example = "[\"https://api.mainnet-beta.solana.com\"]"),
@@ -335,7 +369,8 @@ const struct schema_key schema_keys[] = {
           .example = "/ws"),
 
     KIND("ports", GATE_PORTS,
-         .doc = "each named port bound by the instance itself, and nothing outside what is declared"),
+         .doc =
+             "each named port bound by the instance itself, and nothing outside what is declared"),
 
     KIND("command", GATE_COMMAND, .doc = "a program that must end as it should"),
     CHECK("command.command", T_ARGV, command.argv, .required = true,
@@ -365,8 +400,11 @@ const struct schema_key schema_keys[] = {
         .doc = "after the grace, SIGKILL; false = stop there and say so", .example = "true"),
 
     SECTION("hooks", .doc = "programs run at steps of an upgrade; each may run more than once"),
-#define HOOK(leaf, doc_)                                                                           \
-    {.path = "hooks." leaf, .type = T_HOOK, .doc = doc_, .example = "[/usr/local/bin/notify, " leaf "]"}
+#define HOOK(leaf, doc_)                                    \
+    {                                                       \
+        .path = "hooks." leaf, .type = T_HOOK, .doc = doc_, \
+        .example = "[/usr/local/bin/notify, " leaf "]"      \
+    }
     HOOK("before_prepare", "before anything is made; failing ends the prepare"),
     HOOK("after_clone", "after the data is cloned, before the standby starts"),
     HOOK("after_start", "after the standby is started, before the gate"),
@@ -379,7 +417,8 @@ const struct schema_key schema_keys[] = {
     HOOK("after_cleanup", "when the old side's data is gone"),
 
     SECTION("version_policy", .doc = "which target versions are taken"),
-    ROW("version_policy.downgrade", T_WORD, downgrade, .fallback = "patch", .words = downgrade_words,
+    ROW("version_policy.downgrade", T_WORD, downgrade, .fallback = "patch",
+        .words = downgrade_words,
         .doc = "how far down: not at all, the last part, the middle part, any", .example = "minor"),
 
     SECTION("space", .doc = "when the disk of the volumes runs full in mid upgrade"),

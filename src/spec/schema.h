@@ -1,5 +1,5 @@
-/* The one table of keys: what the loader reads, what an unknown key is compared with, what docs/spec.md lists.
- * Internal to src/spec/. */
+/* The one table of keys: what the loader reads, what an unknown key is compared with, what
+ * docs/spec.md lists. Internal to src/spec/. */
 #pragma once
 
 #include "base/str.h"
@@ -9,11 +9,11 @@
 #include <stdint.h>
 
 enum schema_type {
-    T_SECTION,   /* a map whose keys are rows of their own */
+    T_SECTION, /* a map whose keys are rows of their own */
     T_TEXT,
-    T_NAME,      /* a short word: letters, digits, - and _ */
-    T_PATH,      /* absolute */
-    T_REGEX,     /* extended regular expression */
+    T_NAME,  /* a short word: letters, digits, - and _ */
+    T_PATH,  /* absolute */
+    T_REGEX, /* extended regular expression */
     T_INT,
     T_U64,
     T_BOOL,
@@ -28,15 +28,15 @@ enum schema_type {
     T_PORT_NAME, /* the name of one of the colour's ports */
     T_ADDRESS,   /* host:port */
     T_SIGNAL,
-    T_TLS,       /* "internal", or a map */
-    T_PARAMS,    /* a list or a map, handed on as JSON */
-    T_MAY_BIND,  /* a list of "udp:8000-8020" */
-    T_LIMITS,    /* a map of name: value */
-    T_HOOK,      /* T_COMMAND, kept in the spec's list */
-    T_VOLUMES,   /* a map of name: map */
-    T_CHECKS,    /* a list of {kind: map} */
-    T_CHECK,     /* one kind of check */
-    T_NAMES,     /* read before everything else, because ${...} needs it (names.c) */
+    T_TLS,      /* "internal", or a map */
+    T_PARAMS,   /* a list or a map, handed on as JSON */
+    T_MAY_BIND, /* a list of "udp:8000-8020" */
+    T_LIMITS,   /* a map of name: value */
+    T_HOOK,     /* T_COMMAND, kept in the spec's list */
+    T_VOLUMES,  /* a map of name: map */
+    T_CHECKS,   /* a list of {kind: map} */
+    T_CHECK,    /* one kind of check */
+    T_NAMES,    /* read before everything else, because ${...} needs it (names.c) */
     T_TYPE_MAX
 };
 
@@ -46,14 +46,14 @@ struct schema_word {
 };
 
 struct schema_key {
-    const char *path;  /* "traffic.health.path"; "volumes.*.driver"; "gate.checks[].http.status" */
+    const char *path; /* "traffic.health.path"; "volumes.*.driver"; "gate.checks[].http.status" */
     enum schema_type type;
-    size_t offset;     /* into the struct of its scope: spec, volume, gate or command */
+    size_t offset;            /* into the struct of its scope: spec, volume, gate or command */
     const char *fallback;     /* the value if it is not given, as one would write it */
     const char *fallback_doc; /* how the default is found where it is no fixed text */
     const char *type_doc;     /* the type in words, where the type's own are not enough */
     const struct schema_word *words;
-    int64_t min, max;  /* if max > 0: the range, in the stored unit; T_CHECK: min is the kind */
+    int64_t min, max; /* if max > 0: the range, in the stored unit; T_CHECK: min is the kind */
     bool required;
     const char *doc;     /* one line */
     const char *example; /* the value in YAML */
@@ -62,7 +62,8 @@ struct schema_key {
 extern const struct schema_key schema_keys[];
 extern const size_t schema_keys_n;
 
-/* True if row's path is `prefix` + "." + one more word; "" is the top. A `*` in the row matches any word. */
+/* True if row's path is `prefix` + "." + one more word; "" is the top. A `*` in the row matches any
+ * word. */
 bool schema_is_child(const struct schema_key *k, const char *prefix);
 const char *schema_leaf(const struct schema_key *k); /* the last word of its path */
 const struct schema_key *schema_find(const char *prefix, const char *leaf);

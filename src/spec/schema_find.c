@@ -1,4 +1,5 @@
-/* Looking things up in the table: children of a key, the nearest word to a wrong one, types in words. */
+/* Looking things up in the table: children of a key, the nearest word to a wrong one, types in
+ * words. */
 #include "spec/schema.h"
 
 #include <string.h>
@@ -37,7 +38,8 @@ const struct schema_key *schema_find(const char *prefix, const char *leaf)
     return NULL;
 }
 
-/* Damerau-Levenshtein, neighbours swapped counting as one; of words longer than 40 the beginning. */
+/* Damerau-Levenshtein, neighbours swapped counting as one; of words longer than 40 the beginning.
+ */
 size_t schema_distance(const char *a, const char *b)
 {
     enum { MAX = 40 };
@@ -125,16 +127,26 @@ void schema_children_words(const char *prefix, struct str *out)
 void schema_type_words(const struct schema_key *k, struct str *out)
 {
     static const char *const words[T_TYPE_MAX] = {
-        [T_SECTION] = "map",           [T_TEXT] = "text",
-        [T_NAME] = "name",             [T_PATH] = "path",
-        [T_REGEX] = "regular expression", [T_INT] = "whole number",
-        [T_U64] = "whole number",      [T_BOOL] = "true or false",
-        [T_DURATION] = "duration",     [T_BYTES] = "size",
-        [T_TEXTS] = "text or list of texts", [T_ARGV] = "list of texts",
-        [T_COMMAND] = "command",       [T_COMMANDS] = "list of commands",
-        [T_PORT] = "port number",      [T_PORT_NAME] = "name of a port",
-        [T_ADDRESS] = "HOST:PORT",     [T_PARAMS] = "list or map",
-        [T_HOOK] = "command",          [T_CHECK] = "map",
+        [T_SECTION] = "map",
+        [T_TEXT] = "text",
+        [T_NAME] = "name",
+        [T_PATH] = "path",
+        [T_REGEX] = "regular expression",
+        [T_INT] = "whole number",
+        [T_U64] = "whole number",
+        [T_BOOL] = "true or false",
+        [T_DURATION] = "duration",
+        [T_BYTES] = "size",
+        [T_TEXTS] = "text or list of texts",
+        [T_ARGV] = "list of texts",
+        [T_COMMAND] = "command",
+        [T_COMMANDS] = "list of commands",
+        [T_PORT] = "port number",
+        [T_PORT_NAME] = "name of a port",
+        [T_ADDRESS] = "HOST:PORT",
+        [T_PARAMS] = "list or map",
+        [T_HOOK] = "command",
+        [T_CHECK] = "map",
     };
     if (k->type_doc) {
         str_add(out, k->type_doc);

@@ -3,26 +3,6 @@
 
 #include <stdlib.h>
 
-static const char *const colour_names[COLOURS] = {[GREEN] = "green", [BLUE] = "blue"};
-
-const char *colour_name(enum colour c)
-{
-    return c == GREEN || c == BLUE ? colour_names[c] : "none";
-}
-
-enum colour colour_other(enum colour c)
-{
-    return c == GREEN ? BLUE : c == BLUE ? GREEN : COLOUR_NONE;
-}
-
-enum colour colour_parse(const char *text)
-{
-    for (enum colour c = GREEN; c <= BLUE; c++)
-        if (str_eq(text, colour_names[c]))
-            return c;
-    return COLOUR_NONE;
-}
-
 void spec_free(struct spec *s)
 {
     if (!s)
@@ -71,8 +51,8 @@ const char *spec_writes_name(enum spec_writes w)
 const char *spec_gate_kind_name(enum spec_gate_kind k)
 {
     static const char *const names[GATE_KIND_MAX] = {
-        [GATE_HTTP] = "http",     [GATE_JSONRPC] = "jsonrpc", [GATE_VERSION] = "version",
-        [GATE_LAG] = "lag",       [GATE_MOVING] = "moving",   [GATE_WEBSOCKET] = "websocket",
-        [GATE_PORTS] = "ports",   [GATE_COMMAND] = "command", [GATE_TCP] = "tcp"};
+        [GATE_HTTP] = "http",   [GATE_JSONRPC] = "jsonrpc", [GATE_VERSION] = "version",
+        [GATE_LAG] = "lag",     [GATE_MOVING] = "moving",   [GATE_WEBSOCKET] = "websocket",
+        [GATE_PORTS] = "ports", [GATE_COMMAND] = "command", [GATE_TCP] = "tcp"};
     return k < GATE_KIND_MAX ? names[k] : "?";
 }

@@ -1,11 +1,12 @@
 /* changeover.yml as one colour sees it.
  *
- * A spec text is bound to a colour and a version: every `${...}` in it is expanded then, so that whoever
- * holds a struct spec reads plain values. Code that needs both colours takes two of them
+ * A spec text is bound to a colour and a version: every `${...}` in it is expanded then, so that
+ * whoever holds a struct spec reads plain values. Code that needs both colours takes two of them
  * (struct spec_pair). The text itself (unexpanded) is what the journal stores with a generation.
  *
  * Everything points into the spec's arena; it is immutable after spec_load and freed as a whole.
- * Keys, types and defaults: docs/spec.md, and the one table in spec/schema.c that loader and document share. */
+ * Keys, types and defaults: docs/spec.md, and the one table in spec/schema.c that loader and
+ * document share. */
 #pragma once
 
 #include "base/arena.h"
@@ -17,9 +18,9 @@
 
 enum colour { COLOUR_NONE = -1, GREEN = 0, BLUE = 1 };
 #define COLOURS 2
-const char *colour_name(enum colour c);        /* "green", "blue", "none" */
-enum colour colour_other(enum colour c);       /* NONE stays NONE */
-enum colour colour_parse(const char *text);    /* NONE if it is neither */
+const char *colour_name(enum colour c);     /* "green", "blue", "none" */
+enum colour colour_other(enum colour c);    /* NONE stays NONE */
+enum colour colour_parse(const char *text); /* NONE if it is neither */
 
 enum spec_writes { WRITES_REPLAYED, WRITES_BOTH, WRITES_CLIENT };
 enum spec_consistency { CONSISTENCY_FREEZE, CONSISTENCY_NONE };
@@ -55,7 +56,7 @@ struct spec_var {
 };
 
 struct spec_command {
-    struct strv argv;   /* n == 0: not given */
+    struct strv argv; /* n == 0: not given */
     nsec_t timeout;
     int status;         /* the exit status it must have */
     const char *output; /* extended regular expression that its output must match, or NULL */
@@ -69,7 +70,7 @@ struct spec_volume {
     struct strv exclude;
     enum spec_consistency consistency;
     struct spec_command before_snapshot, after_snapshot;
-    bool verify;        /* compare checksums after the clone */
+    bool verify;         /* compare checksums after the clone */
     uint64_t rate_limit; /* bytes a second, 0: none */
     int line;
 };
@@ -80,7 +81,8 @@ struct spec_query {
     const char *method; /* JSON-RPC method, or NULL for a GET */
     const char *params; /* JSON text of its params, "[]" */
     const char *path;   /* request path */
-    const char *field;  /* dotted path into the JSON answer ("result.solana-core"), or NULL: the body */
+    const char
+        *field; /* dotted path into the JSON answer ("result.solana-core"), or NULL: the body */
     const char *header; /* name of a response header instead */
     int line;
 };
@@ -92,24 +94,24 @@ struct spec_gate {
     int status;              /* http */
     const char *body;        /* http: exact body, NULL: any */
     enum spec_compare compare;
-    const char *value;       /* jsonrpc; version: NULL = the target version */
-    uint64_t max;            /* lag: most slots behind; ports: unused */
-    struct strv references;  /* lag: more URLs to compare with, beside live */
-    nsec_t within;           /* moving: it must have grown within this time */
+    const char *value;      /* jsonrpc; version: NULL = the target version */
+    uint64_t max;           /* lag: most slots behind; ports: unused */
+    struct strv references; /* lag: more URLs to compare with, beside live */
+    nsec_t within;          /* moving: it must have grown within this time */
     struct spec_command command;
-    nsec_t timeout;          /* of one try */
+    nsec_t timeout; /* of one try */
     int line;
 };
 
 struct spec_gate_set {
     struct spec_gate *gates;
     size_t n;
-    int passes;      /* in a row */
+    int passes; /* in a row */
     nsec_t interval, deadline;
 };
 
 struct spec_limit {
-    const char *name;   /* "nofile", "memlock", ... as in prlimit(1) */
+    const char *name;    /* "nofile", "memlock", ... as in prlimit(1) */
     uint64_t soft, hard; /* UINT64_MAX: unlimited */
 };
 
@@ -117,29 +119,29 @@ struct spec_runtime {
     const char *driver; /* "process" */
     struct strv command;
     const char *cwd, *user, *group, *env_file; /* NULL: the adopted process's, else ours */
-    struct spec_var *env; /* runtime.env, then the colour's env over it */
+    struct spec_var *env;                      /* runtime.env, then the colour's env over it */
     size_t env_n;
-    bool env_clear;       /* start from an empty environment */
+    bool env_clear; /* start from an empty environment */
     struct spec_limit *limits;
     size_t limits_n;
-    int nice;             /* of live */
-    int standby_nice;     /* until promoted */
-    int standby_ionice;   /* 0 none, 1 realtime, 2 best effort, 3 idle */
+    int nice;               /* of live */
+    int standby_nice;       /* until promoted */
+    int standby_ionice;     /* 0 none, 1 realtime, 2 best effort, 3 idle */
     int standby_cpu_weight; /* 1..10000 (cgroup v2 scale), 0: not set */
     enum spec_restart restart;
     nsec_t restart_delay;
-    int restart_max;      /* within 10 minutes; then it stays down */
+    int restart_max; /* within 10 minutes; then it stays down */
     uint64_t log_max_bytes;
     int log_keep;
     struct spec_command *validate; /* argument checks of the new version */
     size_t validate_n;
-    struct spec_command version;   /* prints the version: output's first group is it */
+    struct spec_command version;     /* prints the version: output's first group is it */
     struct strv ports_may_also_bind; /* "udp:8000-8020" */
 };
 
 struct spec_traffic {
-    const char *driver;     /* "caddy", or "none" */
-    struct strv sites;      /* Caddy site addresses, ":8080", "https://rpc.example.org" */
+    const char *driver;             /* "caddy", or "none" */
+    struct strv sites;              /* Caddy site addresses, ":8080", "https://rpc.example.org" */
     const char *tls_cert, *tls_key; /* or NULL; tls_internal asks Caddy for its own CA */
     bool tls_internal;
     const char *flag_dir;   /* /var/lib/changeover-flags/SERVICE */
@@ -165,12 +167,13 @@ struct spec_stop {
     struct spec_command command; /* asked first */
     int signal;                  /* SIGTERM */
     nsec_t grace;
-    bool kill;                   /* SIGKILL after the grace allowed */
+    bool kill; /* SIGKILL after the grace allowed */
 };
 
 struct spec_hook {
     const char *at; /* "before_prepare", "after_clone", "after_start", "before_flip", "after_flip",
-                       "before_stop", "after_promote", "before_rollback", "after_rollback", "after_cleanup" */
+                       "before_stop", "after_promote", "before_rollback", "after_rollback",
+                       "after_cleanup" */
     struct spec_command command;
 };
 
@@ -181,14 +184,14 @@ struct spec_space {
 
 struct spec {
     struct arena arena;
-    const char *path;  /* of the file, for messages */
-    const char *text;  /* the whole file, unexpanded: what the journal stores */
+    const char *path; /* of the file, for messages */
+    const char *text; /* the whole file, unexpanded: what the journal stores */
     enum colour colour;
     const char *version; /* bound version, or NULL: `${version}` was left as it is */
 
     const char *service;
     enum spec_writes writes;
-    bool accept_loss;    /* a rollback after the flip may lose writes without asking */
+    bool accept_loss;        /* a rollback after the flip may lose writes without asking */
     struct spec_port *ports; /* this colour's */
     size_t ports_n;
     struct strv identities;  /* files; must differ between the colours */
@@ -203,7 +206,7 @@ struct spec {
     struct spec_hook *hooks;
     size_t hooks_n;
     nsec_t freeze_max;
-    nsec_t bake;         /* how long the gate is watched after the flip before the old is drained */
+    nsec_t bake; /* how long the gate is watched after the flip before the old is drained */
     enum spec_downgrade downgrade;
     struct spec_space space;
     nsec_t retention_events; /* events older than this are dropped */
@@ -214,9 +217,9 @@ struct spec_pair {
     struct spec *side[COLOURS];
 };
 
-/* Loads the file and binds it. Not valid: ERR_USAGE, whose message is every error of the file, one a
- * line, each "FILE:LINE:COLUMN: what is wrong; write ... instead". version may be NULL. The caller
- * frees with spec_free. Pure apart from reading the file. */
+/* Loads the file and binds it. Not valid: ERR_USAGE, whose message is every error of the file, one
+ * a line, each "FILE:LINE:COLUMN: what is wrong; write ... instead". version may be NULL. The
+ * caller frees with spec_free. Pure apart from reading the file. */
 must_check int spec_load(const char *path, enum colour colour, const char *version,
                          struct spec **ret, struct err *err);
 

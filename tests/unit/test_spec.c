@@ -1,5 +1,6 @@
-/* Good specs load as they should; bad ones say so as tests/golden/spec has it (CHANGEOVER_UPDATE_GOLDEN=1
- * rewrites what is expected there, and docs/spec.md: look at the difference). */
+/* Good specs load as they should; bad ones say so as tests/golden/spec has it
+ * (CHANGEOVER_UPDATE_GOLDEN=1 rewrites what is expected there, and docs/spec.md: look at the
+ * difference). */
 #include "spec/document.h"
 #include "spec/loader.h"
 #include "sys/file.h"
@@ -92,10 +93,11 @@ static void starter_comments_are_valid(void **state)
         const char *eol = strchr(p, '\n');
         size_t indent = strspn(p, " ");
         const char *rest = p + indent;
-        size_t name = str_starts(rest, "# ") || str_starts(rest, "#   ") ? strspn(rest + 1, " -") + 1 : 0;
+        size_t name =
+            str_starts(rest, "# ") || str_starts(rest, "#   ") ? strspn(rest + 1, " -") + 1 : 0;
         size_t word = name ? strspn(rest + name, "abcdefghijklmnopqrstuvwxyz_") : 0;
-        bool key = word && rest[name + word] == ':' && (rest[name + word + 1] == ' ' ||
-                                                        rest[name + word + 1] == '\n') &&
+        bool key = word && rest[name + word] == ':' &&
+                   (rest[name + word + 1] == ' ' || rest[name + word + 1] == '\n') &&
                    !str_starts(rest + name, "changeover") && !str_starts(rest + name, "kill:");
         str_add_n(&text, p, indent);
         if (key)
@@ -160,9 +162,11 @@ static void names_expand(void **state)
     const char *text =
         "service: demo\nwrites: both\n"
         "colours:\n"
-        "  green: {ports: {http: 8101, dyn: \"9000-9025\"}, identity: [/etc/g1, /etc/g2], config: {x: gx},\n"
+        "  green: {ports: {http: 8101, dyn: \"9000-9025\"}, identity: [/etc/g1, /etc/g2], config: "
+        "{x: gx},\n"
         "          env: {B: green}}\n"
-        "  blue: {ports: {http: 8102, dyn: \"9100-9125\"}, identity: [/etc/b1, \"/etc/${colour}2\"],\n"
+        "  blue: {ports: {http: 8102, dyn: \"9100-9125\"}, identity: [/etc/b1, "
+        "\"/etc/${colour}2\"],\n"
         "         env: {B: blue, N: 12}}\n"
         "config: {x: common, y: \"${port.http}/${other.port.http}\"}\n"
         "volumes: {data: {green: /srv/g/, blue: \"/srv/${other}-not\"}}\n"
@@ -214,7 +218,8 @@ static void commands_and_checks(void **state)
         "  standby: {ionice: idle, nice: 5}\n"
         "stop: {command: [a], grace: 7s, signal: SIGINT}\n"
         "hooks: {after_flip: [n, \"${colour}\"], before_stop: {command: [m], timeout: 1s}}\n"
-        "traffic: {sites: [a, b], port: rpc, identify: {method: getIdentity, field: r}, tls: internal}\n"
+        "traffic: {sites: [a, b], port: rpc, identify: {method: getIdentity, field: r}, tls: "
+        "internal}\n"
         "gate:\n"
         "  checks:\n"
         "    - http:\n"
@@ -313,6 +318,54 @@ static void table_is_sound(void **state)
     }
 }
 
+static void count_wrong(void *ctx, struct yaml_mark at, const char *text)
+{
+    (void)at;
+    (void)text;
+    ++*(size_t *)ctx;
+}
+
+/* Each example of the table is a value that its own reader takes. */
+static void table_examples_are_read(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct wrongs wrongs = {0};
+    size_t bad = 0;
+    static const char text[] =
+        "service: demo\n"
+        "colours: {green: {ports: {rpc: 1, ws: 2, http: 3, gossip: 4}, identity: /k}}\n"
+        "volumes: {ledger: {path: /l}}\n";
+    struct loader l = {.spec = arena_alloc(&arena, sizeof(struct spec)),
+                       .arena = &arena,
+                       .wrongs = &wrongs,
+                       .colour = GREEN,
+                       .env = fake_env};
+    assert_int_equal(yaml_parse(&arena, text, strlen(text), count_wrong, &bad, &l.root), 0);
+    loader_names(&l);
+    loader_strv_add(&l, &l.spec->runtime.command, "p");
+    loader_strv_add(&l, &l.spec->runtime.command, "--identity");
+    loader_strv_add(&l, &l.spec->runtime.command, "x");
+    wrongs.n = 0;
+    for (size_t i = 0; i < schema_keys_n; i++) {
+        const struct schema_key *k = &schema_keys[i];
+        if (!k->example || !loader_readers[k->type])
+            continue;
+        cleanup_free char *example = x_asprintf("%s: %s\n", schema_leaf(k), k->example);
+        const struct yaml_node *map = NULL;
+        if (yaml_parse(&arena, example, strlen(example), count_wrong, &bad, &map) || map->n != 1)
+            fail_msg("example of %s is no YAML: %s", k->path, example);
+        void *at = arena_alloc(&arena, sizeof(struct spec));
+        const struct reading r = {
+            .l = &l, .key = k, .node = map->pairs[0].value, .shown = k->path, .at = at};
+        loader_readers[k->type](&r);
+        if (wrongs.n)
+            fail_msg("example of %s: %s", k->path, wrongs.items[0].text);
+    }
+    arena_done(&wrongs.arena);
+    arena_done(&arena);
+}
+
 static void examples_load(void **state)
 {
     (void)state;
@@ -336,7 +389,8 @@ static void examples_load(void **state)
     }
 }
 
-/* Cut at every byte, and with one byte overwritten: never a crash, never a success without a service. */
+/* Cut at every byte, and with one byte overwritten: never a crash, never a success without a
+ * service. */
 static void damaged_texts_do_no_harm(void **state)
 {
     (void)state;
@@ -418,19 +472,13 @@ static void missing_file_names_the_way(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(starter_loads_for_both),
-        cmocka_unit_test(starter_comments_are_valid),
-        cmocka_unit_test(defaults_are_the_table_s),
-        cmocka_unit_test(names_expand),
-        cmocka_unit_test(commands_and_checks),
-        cmocka_unit_test(bad_specs_say_what_is_wrong),
-        cmocka_unit_test(document_is_committed),
-        cmocka_unit_test(table_is_sound),
-        cmocka_unit_test(examples_load),
-        cmocka_unit_test(damaged_texts_do_no_harm),
-        cmocka_unit_test(bombs_are_bounded),
-        cmocka_unit_test(many_errors_are_counted),
-        cmocka_unit_test(missing_file_names_the_way),
+        cmocka_unit_test(starter_loads_for_both),   cmocka_unit_test(starter_comments_are_valid),
+        cmocka_unit_test(defaults_are_the_table_s), cmocka_unit_test(names_expand),
+        cmocka_unit_test(commands_and_checks),      cmocka_unit_test(bad_specs_say_what_is_wrong),
+        cmocka_unit_test(document_is_committed),    cmocka_unit_test(table_is_sound),
+        cmocka_unit_test(table_examples_are_read),  cmocka_unit_test(examples_load),
+        cmocka_unit_test(damaged_texts_do_no_harm), cmocka_unit_test(bombs_are_bounded),
+        cmocka_unit_test(many_errors_are_counted),  cmocka_unit_test(missing_file_names_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
