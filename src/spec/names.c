@@ -136,7 +136,7 @@ static void unknown_name(struct loader *l, enum colour c, struct yaml_mark at, c
     cleanup_str struct str list = {.max = 600};
     known_names(l, c, &known);
     const char *near = NULL;
-    size_t best = (strlen(name) + 2) / 3 + 1;
+    size_t best = (strlen(name) + 1) / 3 + 1;
     for (size_t i = 0; i < known.n; i++) {
         size_t d = schema_distance(known.v[i], name);
         if (d < best)

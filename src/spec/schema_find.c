@@ -70,7 +70,7 @@ static bool nearer(const char *candidate, const char *word, size_t *best)
     size_t n = strlen(word), dist = schema_distance(candidate, word);
     if (n >= 3 && str_starts(candidate, word))
         dist = 1;
-    if (dist > (n + 2) / 3 || dist >= *best)
+    if (dist > (n + 1) / 3 || dist >= *best)
         return false;
     *best = dist;
     return true;
