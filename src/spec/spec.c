@@ -3,6 +3,26 @@
 
 #include <stdlib.h>
 
+static const char *const colour_names[COLOURS] = {[GREEN] = "green", [BLUE] = "blue"};
+
+const char *colour_name(enum colour c)
+{
+    return c == GREEN || c == BLUE ? colour_names[c] : "none";
+}
+
+enum colour colour_other(enum colour c)
+{
+    return c == GREEN ? BLUE : c == BLUE ? GREEN : COLOUR_NONE;
+}
+
+enum colour colour_parse(const char *text)
+{
+    for (enum colour c = GREEN; c <= BLUE; c++)
+        if (str_eq(text, colour_names[c]))
+            return c;
+    return COLOUR_NONE;
+}
+
 void spec_free(struct spec *s)
 {
     if (!s)
