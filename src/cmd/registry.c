@@ -5,6 +5,7 @@
 
 /* clang-format off */
 #define COMMANDS(X) \
+    X(clone) \
     X(probe) \
     X(help) \
     X(version) \

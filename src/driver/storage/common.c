@@ -32,12 +32,24 @@ bool storage_cancel(void *ctx)
 static void report(void *ctx, const struct tree_progress *p)
 {
     const struct storage_run *run = ctx;
-    if (p->bytes_total || p->bytes_done)
-        event_progress(run->ctx->sink, run->text, (double)p->bytes_done, (double)p->bytes_total,
-                       "bytes", p->bytes_rate, p->left);
-    if (p->files_total || p->files_done)
-        event_progress(run->ctx->sink, run->text, (double)p->files_done, (double)p->files_total,
-                       "files", p->files_rate, p->left);
+    char text[256];
+    unsigned long long done = p->files_done, total = p->files_total;
+    if (total)
+        snprintf(text, sizeof(text), "%.128s: %llu of %llu files,", run->text, done, total);
+    else
+        snprintf(text, sizeof(text), "%.128s: %llu files,", run->text, done);
+    struct event ev = {
+        .kind = EVENT_PROGRESS,
+        .step = run->ctx->step_name ? run->ctx->step_name
+                                    : run->text, /* the text changes: this does not */
+        .text = text,
+        .done = (double)p->bytes_done,
+        .total = (double)p->bytes_total,
+        .unit = "bytes",
+        .rate = p->bytes_rate,
+        .eta_ns = p->left,
+    };
+    event_emit(run->ctx->sink, &ev);
 }
 
 static void report_removal(void *ctx, uint64_t removed)
