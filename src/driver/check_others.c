@@ -90,7 +90,8 @@ void check_others(struct check *c)
         cleanup_free char *path = x_asprintf("%s/spec.yml", *d);
         cleanup_str struct str text = {.max = SPEC_MAX};
         struct err e = {0};
-        if (sys_path_relation(*d, c->ctx->service_dir) == SYS_PATH_SAME)
+        if (sys_path_kind(*d) != SYS_DIR ||
+            sys_path_relation(*d, c->ctx->service_dir) == SYS_PATH_SAME)
             continue;
         if (sys_file_read(path, SPEC_MAX, &text, &e) == 0)
             compare(c, *d, path, str_cstr(&text));
