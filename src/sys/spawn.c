@@ -69,7 +69,7 @@ static void child_run(const struct sys_launch *l, int go, int report)
     setsid();
     child_stdio(l->out_fd);
     signals_default();
-    umask(022);
+    umask(l->umask);
     if (sys_read(go, &byte, 1) != 1)
         _exit(126);
     pid_t self = getpid();

@@ -16,6 +16,7 @@ struct sys_launch {
     uid_t uid; /* with gid and groups, if set_ids */
     gid_t gid;
     bool set_ids;
+    mode_t umask;
     int nice, ioclass; /* best effort: without the right to it, it keeps ours */
     int out_fd;        /* its stdout and stderr; stdin is /dev/null */
 };

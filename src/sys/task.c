@@ -94,25 +94,24 @@ const char *sys_task_link(pid_t pid, const char *name, char *buf, size_t size)
     return buf;
 }
 
-int sys_task_ids(pid_t pid, uid_t *ret_uid, gid_t *ret_gid, struct err *err)
+int sys_task_ids(pid_t pid, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_umask, struct err *err)
 {
     char path[64];
-    struct stat st;
-    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-    if (stat(path, &st) <
-        0) /* owned by the effective user, unless it may not be dumped: then root */
-        return err_sys(err, ERR_FAILED, "look at process %d", (int)pid);
     cleanup_str struct str text = {0};
     snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
     if (sys_file_read(path, 65536, &text, err) < 0)
         return -1;
     const char *uid = strstr(str_cstr(&text), "\nUid:"), *gid = strstr(str_cstr(&text), "\nGid:");
-    unsigned u = 0, g = 0;
+    const char *mask = strstr(str_cstr(&text), "\nUmask:");
+    unsigned u = 0, g = 0, m = 022;
     if (!uid || !gid || sscanf(uid, "\nUid: %*u %u", &u) != 1 ||
         sscanf(gid, "\nGid: %*u %u", &g) != 1)
         return err_set(err, ERR_FAILED, "'%s' has no user and group", path);
+    if (mask)
+        (void)sscanf(mask, "\nUmask: %o", &m);
     *ret_uid = u;
     *ret_gid = g;
+    *ret_umask = m;
     return 0;
 }
 

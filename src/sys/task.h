@@ -28,7 +28,9 @@ must_check int sys_task_env(pid_t pid, struct strv *ret, struct err *err);
 /* "cwd", "exe", "root", "ns/mnt": where the link points; "" if it cannot be read. */
 const char *sys_task_link(pid_t pid, const char *name, char *buf, size_t size);
 
-must_check int sys_task_ids(pid_t pid, uid_t *ret_uid, gid_t *ret_gid, struct err *err);
+/* Effective user and group, and the umask. */
+must_check int sys_task_ids(pid_t pid, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_umask,
+                            struct err *err);
 
 /* Resource limits by prlimit(1)'s names ("nofile"). */
 struct sys_limit {

@@ -304,6 +304,12 @@ static void it_is_restarted_by_policy(void **state)
     assert_non_null(strstr(facts(r, BLUE).text, "stays down"));
     stop(r, BLUE);
 
+    run_script(r, BLUE, "exec sleep 600"); /* stopped is stopped, whatever the policy */
+    start(r, BLUE);
+    stop(r, BLUE);
+    assert_int_equal(facts(r, BLUE).restarts, 0);
+
+    run_script(r, BLUE, "exit 5");
     r->spec[BLUE].runtime.restart_delay = NSEC_HOUR; /* waiting: stop ends the wait */
     start(r, BLUE);
     eventually(strstr(facts(r, BLUE).text, "is started again") != NULL);

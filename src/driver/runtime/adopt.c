@@ -40,7 +40,7 @@ static int find_listener(const struct driver_ctx *ctx, enum colour c, pid_t *ret
 static int look(pid_t pid, struct adopted *a, struct err *err)
 {
     if (sys_task_argv(pid, &a->argv, err) < 0 || sys_task_env(pid, &a->env, err) < 0 ||
-        sys_task_ids(pid, &a->uid, &a->gid, err) < 0) {
+        sys_task_ids(pid, &a->uid, &a->gid, &a->umask, err) < 0) {
         err_ctx(err, "look at process %d", (int)pid);
         return err_hint(err, "run it as root, or as the user of the service");
     }
@@ -66,6 +66,7 @@ static int store(const char *dir, pid_t pid, const struct adopted *a, struct err
     (void)json_object_set_new(j, "env", run_strings_json(&a->env));
     (void)json_object_set_new(j, "uid", json_integer(a->uid));
     (void)json_object_set_new(j, "gid", json_integer(a->gid));
+    (void)json_object_set_new(j, "umask", json_integer(a->umask));
     (void)json_object_set_new(j, "limits", run_limits_json(a->limits, a->limits_n));
     return run_record_write(dir, "adopted.json", j, err);
 }
@@ -176,7 +177,7 @@ static int record(const struct driver_ctx *ctx, enum colour c, const char *dir, 
     if (str_ends(exe, " (deleted)"))
         str_addf(ret_text, "its program was replaced on disk since it started: its version is not "
                            "known, and the next start is another one\n");
-    else if (l->version[0])
+    else if (ctx->side[c]->runtime.version.argv.n == 0)
         memcpy(r.version, l->version, sizeof(r.version));
     else if (process_version(ctx, c, l, r.version, sizeof(r.version), &why) < 0)
         str_addf(ret_text, "its version is not known: %s\n", why.msg);

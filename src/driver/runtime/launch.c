@@ -20,6 +20,7 @@ int adopted_read(const char *dir, struct adopted *ret, struct err *err)
     strv_done(&cwd);
     ret->uid = (uid_t)json_integer_value(json_object_get(j, "uid"));
     ret->gid = (gid_t)json_integer_value(json_object_get(j, "gid"));
+    ret->umask = (mode_t)json_integer_value(json_object_get(j, "umask"));
     ret->limits_n = run_limits_read(json_object_get(j, "limits"), ret->limits);
     return 0;
 }
@@ -251,6 +252,7 @@ int launch_build(const struct driver_ctx *ctx, enum colour c, bool standby, stru
     cleanup_free char *here = sys_path_cwd();
     snprintf(l->cwd, sizeof(l->cwd), "%s", r->cwd ? r->cwd : has ? a.cwd : here);
     snprintf(l->log, sizeof(l->log), "%s/log", dir);
+    l->umask = has ? a.umask : 022;
     l->restart = r->restart;
     l->restart_delay = r->restart_delay;
     l->restart_max = r->restart_max;

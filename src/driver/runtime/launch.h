@@ -9,6 +9,7 @@ struct adopted {
     char cwd[1024];
     uid_t uid;
     gid_t gid;
+    mode_t umask;
     struct sys_limit limits[SYS_LIMITS];
     size_t limits_n;
 };

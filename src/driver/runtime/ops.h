@@ -7,9 +7,9 @@
 
 enum instance_state {
     INSTANCE_STOPPED,  /* nothing of it runs */
-    INSTANCE_RUNNING,
+    INSTANCE_RUNNING,  /* it runs, or is about to be restarted by policy (then pid.pid is 0) */
     INSTANCE_EXITED,   /* it ended by itself, and is not restarted (any more) */
-    INSTANCE_UNKNOWN,  /* something runs that we cannot account for: text says what */
+    INSTANCE_UNKNOWN,  /* something runs that we cannot account for: text says what; stop ends it */
 };
 
 struct instance_facts {
@@ -22,8 +22,8 @@ struct instance_facts {
     char version[64];          /* recorded at its start */
     bool adopted;              /* not started by us: no shim, no restart */
     bool boot;                 /* it is to come back after a reboot */
-    char text[256];            /* for people */
-    char log_path[256];
+    char text[256];            /* for people: "it ended by itself with status 1 after 2.1 s" */
+    char log_path[256];        /* runtime_log_tail() (runtime/tail.h) has its last lines */
 };
 
 /* Read-only; never blocks for more than 100 ms. */
@@ -58,7 +58,8 @@ typedef int runtime_promote_fn(const struct driver_ctx *ctx, enum colour c, stru
  * whether the ceiling came first. */
 typedef int runtime_freeze_fn(const struct driver_ctx *ctx, enum colour c, nsec_t ceiling,
                               int *ret_fd, struct err *err);
-/* Thaws: returns 0 with *ret_held_ns, or ERR_TIMEOUT if the ceiling had thawed it before. */
+/* Thaws: returns 0 with *ret_held_ns, or ERR_TIMEOUT if the ceiling had thawed it before. Takes fd over. fd -1
+ * (recovery): thaws whatever is frozen of it, by whomever; nothing frozen is success. */
 typedef int runtime_thaw_fn(const struct driver_ctx *ctx, enum colour c, int fd, nsec_t *ret_held_ns,
                             struct err *err);
 

@@ -236,6 +236,7 @@ static void launch_from(const json_t *j, struct launch *l)
     l->uid = (uid_t)get_number(j, "uid");
     l->gid = (gid_t)get_number(j, "gid");
     l->limits_n = run_limits_read(json_object_get(j, "limits"), l->limits);
+    l->umask = (mode_t)get_number(j, "umask");
     l->nice = (int)get_number(j, "nice");
     l->ioclass = (int)get_number(j, "ioclass");
     l->weight = (int)get_number(j, "cpu_weight");
@@ -284,6 +285,7 @@ int launch_write(const char *dir, const struct launch *l, struct err *err)
     put_number(j, "uid", l->uid);
     put_number(j, "gid", l->gid);
     (void)json_object_set_new(j, "limits", run_limits_json(l->limits, l->limits_n));
+    put_number(j, "umask", l->umask);
     put_number(j, "nice", l->nice);
     put_number(j, "ioclass", l->ioclass);
     put_number(j, "cpu_weight", l->weight);

@@ -46,6 +46,7 @@ struct launch {
     bool set_ids;
     struct sys_limit limits[SYS_LIMITS];
     size_t limits_n;
+    mode_t umask;
     int nice, ioclass, weight;
     enum spec_restart restart;
     nsec_t restart_delay;

@@ -97,6 +97,7 @@ static struct sys_launch launch_of(const struct shim *s)
         .uid = l->uid,
         .gid = l->gid,
         .set_ids = l->set_ids,
+        .umask = l->umask,
         .nice = l->nice,
         .ioclass = l->ioclass,
         .out_fd = s->pipe_w,
