@@ -17,7 +17,7 @@ const char *clock_words(char *buf, size_t size, nsec_t ns)
     else if (s < 0.0000995)
         snprintf(buf, size, "%.1f us", s * 1e6);
     else if (s < 0.9995)
-        snprintf(buf, size, "%.1f ms", s * 1e3);
+        snprintf(buf, size, s < 0.09995 ? "%.1f ms" : "%.0f ms", s * 1e3);
     else if (s < 59.95)
         snprintf(buf, size, "%.1f s", s);
     else if (whole < 3600)

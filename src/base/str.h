@@ -57,5 +57,8 @@ bool str_eq(const char *a, const char *b); /* NULL equals NULL only */
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
 
+/* snprintf for words that may be cut: what does not fit is left out on purpose. Returns buf. */
+const char *str_format(char *buf, size_t size, const char *fmt, ...) printf_like(3, 4);
+
 /* 1234567 -> "1.2 MB"; writes into buf (at least 16 bytes) and returns it. */
 const char *str_bytes(char *buf, size_t size, uint64_t bytes);

@@ -329,6 +329,32 @@ int sys_proc_spawn_detached(const char *const *argv, const char *log_path, struc
     return 0;
 }
 
+int sys_proc_run_foreground(const char *const *argv, struct err *err)
+{
+    int report[2], status = 0;
+    if (sys_pipe(report) < 0)
+        return err_sys(err, ERR_FAILED, "make a pipe for '%s'", argv[0]);
+    pid_t pid = fork();
+    if (pid == 0) {
+        child_signals();
+        execvp(argv[0], (char *const *)(uintptr_t)argv);
+        child_fail(report[1], 3);
+    }
+    sys_close_p(&report[1]);
+    cleanup_fd int report_r = report[0];
+    if (pid < 0)
+        return err_sys(err, ERR_FAILED, "fork for '%s'", argv[0]);
+    struct spawn_failure f;
+    if (sys_read(report_r, &f, sizeof(f)) == sizeof(f)) {
+        reap(pid);
+        errno = f.sys;
+        return err_sys(err, ERR_NOT_FOUND, "execute '%s'", argv[0]);
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
 const char *sys_self_exe(char *buf, size_t size)
 {
     ssize_t n = readlink("/proc/self/exe", buf, size - 1);

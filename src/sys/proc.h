@@ -63,6 +63,10 @@ int sys_proc_signal(struct proc_id id, int sig);
 /* Waits (pidfd) until it is gone; false when the deadline (monotonic, 0: for ever) comes first. */
 bool sys_proc_wait_gone(struct proc_id id, nsec_t deadline);
 
+/* Runs it in the foreground, with our terminal and descriptors 0 to 2, and waits. Returns its exit status (128 + signal),
+ * or -1 if it could not be started. */
+must_check int sys_proc_run_foreground(const char *const *argv, struct err *err);
+
 /* Starts argv in a session of its own, detached from us: stdin /dev/null, stdout and stderr to
  * log_path (appended, NULL: /dev/null). Returns when it has exec'ed. It is not our child's child to
  * reap: it is re-parented. */

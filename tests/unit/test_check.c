@@ -343,14 +343,15 @@ static void identities_must_differ(void **state)
 
     /* inside a volume: the clone would bring green's */
     put("data/green/id.key", "green secret");
-    snprintf(path, sizeof(path), "%s/data/blue/id.key", dir);
-    side[BLUE]->identities.v[0] = path; /* (the strings belong to the spec's arena) */
+    side[BLUE]->identities.v[0] = x_asprintf("%s/data/blue/id.key", dir);
     look();
     expect(FINDING_ERROR, "identity", "the clone would put green's identity there", "exclude it");
     put("data/green/id.key", "nobody's");
     look();
     expect_errors(0);
     expect(FINDING_WARNING, "identity", "does not exist yet", NULL);
+    free(side[BLUE]->identities.v[0]);
+    side[BLUE]->identities.v[0] = x_strdup("x");
 }
 
 static void data_is_there_and_ours(void **state)

@@ -1,0 +1,79 @@
+/* A plan: the steps of one phase, each with its exact effect and what undoes it. `changeover plan` prints
+ * what the engine runs; the engine runs nothing else. */
+#pragma once
+
+#include "base/arena.h"
+#include "model/state.h"
+
+enum plan_phase {
+    PHASE_PREPARE,  /* preflight, clone, start the standby, gate */
+    PHASE_PROMOTE,  /* gate again, flip, prove, bake */
+    PHASE_FINISH,   /* drain and stop the old side */
+    PHASE_ROLLBACK, /* back to the side that it came from */
+    PHASE_CLEANUP,  /* destroy the loser's data */
+    PHASE_MAX
+};
+const char *plan_phase_name(enum plan_phase p);
+
+enum plan_action {
+    ACT_HOOK,     /* a program of the spec */
+    ACT_CHECK,    /* preflight */
+    ACT_VALIDATE, /* the new version's own argument check and version */
+    ACT_CLONE,    /* every volume, one point in time */
+    ACT_BOOT_ON,  /* the instance comes back after a reboot */
+    ACT_BOOT_OFF,
+    ACT_START,
+    ACT_GATE,
+    ACT_PREVIEW, /* both colours answer through the proxy, and differ */
+    ACT_FLIP,
+    ACT_VERIFY,   /* proof that the traffic moved */
+    ACT_PRIORITY, /* priority of live for the new side */
+    ACT_BAKE,     /* gate watched for a while */
+    ACT_DRAIN,
+    ACT_STOP,
+    ACT_DESTROY, /* one volume of the loser */
+    ACT_FORGET,  /* the loser's stored spec */
+    ACT_MAX
+};
+
+struct plan_step {
+    enum plan_action action;
+    enum colour colour;  /* whom it acts on */
+    const char *name;    /* "promote/flip": unique within an upgrade */
+    const char *hook;    /* ACT_HOOK: its name */
+    const char *volume;  /* ACT_DESTROY */
+    const char *effect;  /* for people: what exactly */
+    const char *undo;    /* what undoes it; "" if there is nothing to undo */
+    bool always;         /* run again each time the phase runs, even if done */
+};
+
+struct plan {
+    struct arena arena;
+    enum plan_phase phase;
+    struct plan_step *steps;
+    size_t n;
+};
+
+/* What was measured of a volume before the plan was made. */
+struct plan_volume {
+    const char *driver; /* that will clone it ("auto" resolved) */
+    uint64_t bytes, files;
+    nsec_t estimate_ns;
+    bool instant, no_data;
+};
+
+struct plan_goal {
+    const struct spec *side[COLOURS];
+    enum colour from, to;
+    const char *version_from, *version_to; /* "" if unknown */
+    bool after_flip;    /* ROLLBACK: the traffic is at `to` */
+    bool old_running;   /* ROLLBACK after the flip: `from` still runs */
+    enum colour loser;  /* CLEANUP */
+    const struct plan_volume *volumes; /* as many as the spec has, or NULL: not measured */
+};
+
+/* What a rollback costs from one stage on. */
+struct plan_cost {
+    const char *stage, *how, *takes, *loses;
+};
+#define PLAN_COSTS 5

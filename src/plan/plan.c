@@ -1,0 +1,359 @@
+#include "plan/plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const phase_names[PHASE_MAX] = {
+    [PHASE_PREPARE] = "prepare",   [PHASE_PROMOTE] = "promote", [PHASE_FINISH] = "finish",
+    [PHASE_ROLLBACK] = "rollback", [PHASE_CLEANUP] = "cleanup",
+};
+
+const char *plan_phase_name(enum plan_phase p)
+{
+    return phase_names[p];
+}
+
+/* What the builders share. */
+struct builder {
+    const struct plan_goal *goal;
+    struct plan *plan;
+};
+
+static struct plan_step *add(struct builder *b, enum plan_action action, enum colour c,
+                             const char *name)
+{
+    struct plan *p = b->plan;
+    struct plan_step *s = arena_grow(&p->arena, &p->steps, &p->n, sizeof(*s));
+    s->action = action;
+    s->colour = c;
+    s->name = arena_printf(&p->arena, "%s/%s", phase_names[p->phase], name);
+    s->effect = s->undo = "";
+    return s;
+}
+
+#define TEXT(b, ...) arena_printf(&(b)->plan->arena, __VA_ARGS__)
+
+static void add_hook(struct builder *b, enum colour c, const char *at)
+{
+    const struct spec_hook *h = spec_hook(b->goal->side[c], at);
+    if (!h)
+        return;
+    struct plan_step *s = add(b, ACT_HOOK, c, at);
+    s->hook = at;
+    cleanup_str struct str words = {0};
+    for (size_t i = 0; i < h->command.argv.n; i++)
+        str_addf(&words, "%s%s", i ? " " : "", h->command.argv.v[i]);
+    s->effect = TEXT(b, "run the hook %s: %s", at, str_cstr(&words));
+}
+
+bool plan_needs_freeze(const struct spec_volume *v, const struct plan_volume *pv)
+{
+    if (v->consistency == CONSISTENCY_NONE || v->before_snapshot.argv.n)
+        return false;
+    if (pv)
+        return !pv->instant && !pv->no_data;
+    return strcmp(v->driver, "empty") != 0;
+}
+
+nsec_t plan_pause(const struct plan_goal *goal)
+{
+    nsec_t sum = 0;
+    const struct spec *src = goal->side[goal->from];
+    for (size_t i = 0; goal->volumes && i < src->volumes_n; i++)
+        if (plan_needs_freeze(&src->volumes[i], &goal->volumes[i]))
+            sum += goal->volumes[i].estimate_ns;
+    return sum;
+}
+
+static void describe_volume(struct str *out, const struct plan_goal *g, size_t i)
+{
+    const struct spec_volume *src = &g->side[g->from]->volumes[i];
+    const struct spec_volume *dst = spec_volume(g->side[g->to], src->name);
+    const struct plan_volume *pv = g->volumes ? &g->volumes[i] : NULL;
+    const char *driver = pv ? pv->driver : src->driver;
+    char size[16];
+    if ((pv && pv->no_data) || strcmp(driver, "empty") == 0) {
+        str_addf(out, "%s: make %s empty", src->name, dst ? dst->path : "?");
+        return;
+    }
+    str_addf(out, "%s: %s -> %s (%s", src->name, src->path, dst ? dst->path : "?", driver);
+    if (pv && pv->bytes)
+        str_addf(out, ", %s in %" PRIu64 " files", str_bytes(size, sizeof(size), pv->bytes), pv->files);
+    str_add(out, ")");
+}
+
+static void add_clone(struct builder *b)
+{
+    const struct plan_goal *g = b->goal;
+    const struct spec *src = g->side[g->from], *dst = g->side[g->to];
+    struct plan_step *s = add(b, ACT_CLONE, g->to, "clone");
+    cleanup_str struct str effect = {0}, undo = {0};
+    bool freeze = false;
+    str_add(&effect, "clone at one point in time: ");
+    str_add(&undo, "remove");
+    for (size_t i = 0; i < src->volumes_n; i++) {
+        if (i)
+            str_add(&effect, "; ");
+        describe_volume(&effect, g, i);
+        if (i < dst->volumes_n)
+            str_addf(&undo, " %s", dst->volumes[i].path);
+        freeze |= plan_needs_freeze(&src->volumes[i], g->volumes ? &g->volumes[i] : NULL);
+    }
+    if (src->volumes_n == 0)
+        str_add(&effect, "there are no volumes");
+    char about[24], most[24];
+    nsec_t pause = plan_pause(g);
+    if (freeze && pause)
+        str_addf(&effect, "; %s is paused for about %s, at most %s", colour_name(g->from),
+                 clock_words(about, sizeof(about), pause),
+                 clock_words(most, sizeof(most), src->freeze_max));
+    else if (freeze)
+        str_addf(&effect, "; %s is paused meanwhile, at most %s", colour_name(g->from),
+                 clock_words(most, sizeof(most), src->freeze_max));
+    else
+        str_addf(&effect, "; %s is not paused", colour_name(g->from));
+    str_add(&undo, " (only what carries our mark)");
+    s->effect = TEXT(b, "%s", str_cstr(&effect));
+    s->undo = src->volumes_n ? TEXT(b, "%s", str_cstr(&undo)) : "";
+}
+
+static void add_gate(struct builder *b, enum colour c, const char *name)
+{
+    const struct spec *s = b->goal->side[c];
+    struct plan_step *step = add(b, ACT_GATE, c, name);
+    cleanup_str struct str names = {0};
+    for (size_t i = 0; i < s->gate.n; i++)
+        str_addf(&names, "%s%s", i ? ", " : "", s->gate.gates[i].name);
+    char every[24], most[24];
+    step->effect = TEXT(b, "wait until %s passes %d times in a row, every %s, at most %s: %s",
+                        colour_name(c), s->gate.passes,
+                        clock_words(every, sizeof(every), s->gate.interval),
+                        clock_words(most, sizeof(most), s->gate.deadline),
+                        s->gate.n ? str_cstr(&names) : "(the spec names no gates)");
+    step->always = true;
+}
+
+static const char *version_words(struct builder *b, enum colour c)
+{
+    const struct plan_goal *g = b->goal;
+    const char *v = c == g->to ? g->version_to : g->version_from;
+    return v && *v ? TEXT(b, "%s (version %s)", colour_name(c), v) : colour_name(c);
+}
+
+static void add_start(struct builder *b, enum colour c, bool standby)
+{
+    struct plan_step *s = add(b, ACT_START, c, "start");
+    const struct spec *spec = b->goal->side[c];
+    const struct strv *cmd = &spec->runtime.command;
+    cleanup_str struct str words = {0};
+    for (size_t i = 0; i < cmd->n && i < 3; i++)
+        str_addf(&words, "%s%s", i ? " " : "", cmd->v[i]);
+    if (cmd->n > 3)
+        str_add(&words, " ...");
+    s->effect = TEXT(b, "start %s%s: %s", version_words(b, c),
+                     standby ? " as standby, on its own ports and data" : " on its own untouched data",
+                     str_cstr(&words));
+    s->undo = TEXT(b, "stop %s", colour_name(c));
+}
+
+static void add_boot(struct builder *b, enum colour c, bool on)
+{
+    struct plan_step *s = add(b, on ? ACT_BOOT_ON : ACT_BOOT_OFF, c, on ? "boot-on" : "boot-off");
+    s->effect = TEXT(b, on ? "%s is to come back after a reboot" : "%s stays down after a reboot",
+                     colour_name(c));
+    s->undo = TEXT(b, on ? "%s stays down after a reboot" : "%s is to come back after a reboot",
+                   colour_name(c));
+}
+
+static void add_stop(struct builder *b, enum colour c)
+{
+    struct plan_step *s = add(b, ACT_STOP, c, "stop");
+    const struct spec_stop *stop = &b->goal->side[c]->stop;
+    char grace[24];
+    clock_words(grace, sizeof(grace), stop->grace);
+    s->effect = TEXT(b, "stop %s gracefully (%s%s), and prove that every process of it is gone",
+                     colour_name(c), stop->command.argv.n ? "its stop command, " : "",
+                     stop->kill ? TEXT(b, "%s of grace, then SIGKILL", grace)
+                                : TEXT(b, "%s of grace, never SIGKILL", grace));
+    if (b->plan->phase != PHASE_CLEANUP)
+        s->undo = TEXT(b, "start %s on its own data", colour_name(c));
+}
+
+static void add_flip(struct builder *b, enum colour to)
+{
+    enum colour from = colour_other(to);
+    struct plan_step *s = add(b, ACT_PREVIEW, to, "preview");
+    s->effect = TEXT(b, "ask both colours through the proxy's previews: each answers, and tells itself apart");
+    s->always = true;
+    if (b->plan->phase == PHASE_PROMOTE)
+        add_hook(b, to, "before_flip");
+    s = add(b, ACT_FLIP, to, "flip");
+    s->effect = TEXT(b, "flip: create active-%s, sync, remove active-%s, sync (one commit, no reload, "
+                        "open requests stay)", colour_name(to), colour_name(from));
+    s->undo = TEXT(b, "flip back to %s", colour_name(from));
+    s = add(b, ACT_VERIFY, to, "verify");
+    s->effect = TEXT(b, "prove that it moved: %d requests through the front, each answered by %s itself",
+                     b->goal->side[to]->traffic.verify_requests, colour_name(to));
+    s->always = true;
+}
+
+static void add_drain(struct builder *b, enum colour c)
+{
+    struct plan_step *s = add(b, ACT_DRAIN, c, "drain");
+    char most[24];
+    s->effect = TEXT(b, "drain %s: no request in flight three times in a row, no connection but the proxy's idle "
+                        "ones; websockets and stragglers get until %s",
+                     colour_name(c),
+                     clock_words(most, sizeof(most), b->goal->side[c]->traffic.drain_deadline));
+    s->always = true;
+}
+
+static void make_prepare(struct builder *b)
+{
+    enum colour to = b->goal->to;
+    add_hook(b, to, "before_prepare");
+    struct plan_step *s = add(b, ACT_CHECK, to, "check");
+    s->effect = "look at ports, identities, space, paths, flags, versions: read-only";
+    s->always = true;
+    if (b->goal->side[to]->runtime.validate_n || b->goal->side[to]->runtime.version.argv.n) {
+        s = add(b, ACT_VALIDATE, to, "validate");
+        s->effect = TEXT(b, "let %s check its own arguments and say its version",
+                         version_words(b, to));
+    }
+    add_clone(b);
+    add_hook(b, to, "after_clone");
+    add_boot(b, to, true);
+    add_start(b, to, true);
+    add_hook(b, to, "after_start");
+    add_gate(b, to, "gate");
+}
+
+static void make_promote(struct builder *b)
+{
+    enum colour to = b->goal->to;
+    const struct spec *s = b->goal->side[to];
+    add_gate(b, to, "gate");
+    add_flip(b, to);
+    struct plan_step *step = add(b, ACT_PRIORITY, to, "priority");
+    step->effect = TEXT(b, "give %s the priority of a live instance", colour_name(to));
+    add_hook(b, to, "after_flip");
+    if (s->bake > 0) {
+        char words[24];
+        step = add(b, ACT_BAKE, to, "bake");
+        step->effect = TEXT(b, "bake: watch %s's gate for %s; if it fails: %s", colour_name(to),
+                            clock_words(words, sizeof(words), s->bake),
+                            plan_may_flip_back(s->writes, s->accept_loss)
+                                ? TEXT(b, "flip back to %s", colour_name(b->goal->from))
+                                : "stop and ask (writes would be lost)");
+    }
+}
+
+static void make_finish(struct builder *b)
+{
+    enum colour from = b->goal->from;
+    add_drain(b, from);
+    add_hook(b, from, "before_stop");
+    add_boot(b, from, false);
+    add_stop(b, from);
+    add_hook(b, b->goal->to, "after_promote");
+}
+
+static void make_rollback(struct builder *b)
+{
+    const struct plan_goal *g = b->goal;
+    add_hook(b, g->to, "before_rollback");
+    if (g->after_flip) {
+        add_boot(b, g->from, true);
+        add_start(b, g->from, false);
+        add_gate(b, g->from, "gate");
+        add_flip(b, g->from);
+        add_drain(b, g->to);
+    }
+    struct plan_step *s = add(b, ACT_BOOT_OFF, g->to, "loser-boot-off");
+    s->effect = TEXT(b, "%s stays down after a reboot", colour_name(g->to));
+    add_stop(b, g->to);
+    add_hook(b, g->from, "after_rollback");
+}
+
+static void make_cleanup(struct builder *b)
+{
+    const struct plan_goal *g = b->goal;
+    const struct spec *s = g->side[g->loser];
+    add_stop(b, g->loser);
+    for (size_t i = 0; i < s->volumes_n; i++) {
+        const struct spec_volume *v = &s->volumes[i];
+        struct plan_step *step = add(b, ACT_DESTROY, g->loser, TEXT(b, "destroy-%s", v->name));
+        step->volume = v->name;
+        step->effect = TEXT(b, "destroy %s's volume %s: %s (only if it carries our mark)",
+                            colour_name(g->loser), v->name, v->path);
+    }
+    struct plan_step *step = add(b, ACT_FORGET, g->loser, "forget");
+    step->effect = TEXT(b, "forget %s's stored spec: it is the next standby", colour_name(g->loser));
+    add_hook(b, colour_other(g->loser), "after_cleanup");
+}
+
+typedef void make_fn(struct builder *b);
+static make_fn *const makers[PHASE_MAX] = {
+    [PHASE_PREPARE] = make_prepare,   [PHASE_PROMOTE] = make_promote, [PHASE_FINISH] = make_finish,
+    [PHASE_ROLLBACK] = make_rollback, [PHASE_CLEANUP] = make_cleanup,
+};
+
+void plan_make(enum plan_phase phase, const struct plan_goal *goal, struct plan *ret)
+{
+    struct builder b = {.goal = goal, .plan = ret};
+    ret->phase = phase;
+    makers[phase](&b);
+}
+
+void plan_done(struct plan *p)
+{
+    arena_done(&p->arena);
+    p->steps = NULL;
+    p->n = 0;
+}
+
+bool plan_may_flip_back(enum spec_writes writes, bool loss_accepted)
+{
+    return writes == WRITES_REPLAYED || loss_accepted;
+}
+
+static const char *loss_after_flip(const struct plan_goal *g, struct arena *a, const char *until)
+{
+    const char *to = colour_name(g->to), *from = colour_name(g->from);
+    switch (g->side[g->to]->writes) {
+    case WRITES_REPLAYED:
+        return "nothing: what happened since is fetched again";
+    case WRITES_BOTH:
+        return arena_printf(a, "what %s alone collected %s; needs --accept-loss", to, until);
+    case WRITES_CLIENT:
+        return arena_printf(a, "every write that %s took since the flip; %s never sees them; needs --accept-loss",
+                            to, from);
+    }
+    return "";
+}
+
+void plan_costs(const struct plan_goal *g, struct arena *a, struct plan_cost ret[PLAN_COSTS])
+{
+    const char *to = colour_name(g->to), *from = colour_name(g->from);
+    char words[24];
+    clock_words(words, sizeof(words), g->side[g->to]->stop.grace);
+    const char *stop = arena_printf(a, "its stop (at most %s)", words);
+    ret[0] = (struct plan_cost){"preparing, prepared", arena_printf(a, "stop %s", to), stop,
+                                "nothing: live was not changed"};
+    ret[1] = (struct plan_cost){"promoting, before the flip", arena_printf(a, "stop %s", to), stop,
+                                "nothing"};
+    ret[2] = (struct plan_cost){"after the flip, awaiting-confirm",
+                                arena_printf(a, "gate %s, flip back, drain and stop %s", from, to),
+                                "under 1 s and the gate's passes",
+                                loss_after_flip(g, a, "since the flip")};
+    ret[3] = (struct plan_cost){"promoted",
+                                arena_printf(a, "start %s on its own data, gate it, flip back", from),
+                                "its start and its catch-up",
+                                loss_after_flip(g, a, "since the old side stopped")};
+    ret[4] = (struct plan_cost){"after cleanup", arena_printf(a, "a new upgrade to %s",
+                                                              g->version_from && *g->version_from
+                                                                  ? g->version_from
+                                                                  : "the old version"),
+                                "a whole upgrade", "the old side's data is gone: version policy decides"};
+}

@@ -1,0 +1,20 @@
+/* spec + facts + goal -> plan. Pure: no clock, no files, no environment. */
+#pragma once
+
+#include "model/plan.h"
+
+/* Fills *ret (zeroed by the caller; plan_done frees it). The same goal gives the same plan. */
+void plan_make(enum plan_phase phase, const struct plan_goal *goal, struct plan *ret);
+void plan_done(struct plan *p);
+#define cleanup_plan cleanup(plan_done)
+
+/* The table of what a rollback costs, in the order of the stages; strings live in the arena. */
+void plan_costs(const struct plan_goal *goal, struct arena *arena, struct plan_cost ret[PLAN_COSTS]);
+
+/* How long live is paused for the clone: the sum of the estimates of the volumes that ask for it. 0: not at all. */
+nsec_t plan_pause(const struct plan_goal *goal);
+/* Whether cloning this volume needs the instance frozen (by its spec and its driver's nature). */
+bool plan_needs_freeze(const struct spec_volume *v, const struct plan_volume *pv);
+
+/* Whether going back over the flip may happen without asking: nothing is lost, or the loss was accepted. */
+bool plan_may_flip_back(enum spec_writes writes, bool loss_accepted);

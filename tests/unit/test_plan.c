@@ -1,0 +1,132 @@
+/* Plans against the files of tests/golden/plan. After a wanted change: CHANGEOVER_GOLDEN=write test_plan, and read the diff. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "plan/plan.h"
+#include "sys/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct spec *side(enum colour c, const char *version, enum spec_writes writes)
+{
+    struct err err = {0};
+    struct spec *s = NULL;
+    if (spec_load(SOURCE_ROOT "/tests/golden/plan/spec.yml", c, version, &s, &err) < 0)
+        fail_msg("%s", err.msg);
+    s->writes = writes;
+    return s;
+}
+
+static void add_plan(struct str *out, enum plan_phase phase, const struct plan_goal *g)
+{
+    cleanup_plan struct plan p = {0};
+    plan_make(phase, g, &p);
+    for (size_t i = 0; i < p.n; i++) {
+        str_addf(out, "%s%s\n    %s\n", p.steps[i].name, p.steps[i].always ? " (always)" : "", p.steps[i].effect);
+        if (*p.steps[i].undo)
+            str_addf(out, "    undo: %s\n", p.steps[i].undo);
+    }
+}
+
+static void add_costs(struct str *out, const struct plan_goal *g)
+{
+    struct arena a = {0};
+    struct plan_cost c[PLAN_COSTS];
+    plan_costs(g, &a, c);
+    for (size_t i = 0; i < PLAN_COSTS; i++)
+        str_addf(out, "%s | %s | %s | %s\n", c[i].stage, c[i].how, c[i].takes, c[i].loses);
+    arena_done(&a);
+}
+
+static void compare(const char *name, const struct str *got)
+{
+    struct err err = {0};
+    cleanup_free char *path = x_asprintf(SOURCE_ROOT "/tests/golden/plan/%s.txt", name);
+    if (getenv("CHANGEOVER_GOLDEN")) {
+        assert_int_equal(sys_file_write_atomic(path, got->buf, got->len, 0644, &err), 0);
+        return;
+    }
+    cleanup_str struct str want = {0};
+    if (sys_file_read(path, 1 << 20, &want, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_string_equal(str_cstr(got), str_cstr(&want));
+}
+
+static void an_upgrade_from_start_to_end(void **state)
+{
+    (void)state;
+    cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_REPLAYED);
+    cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_REPLAYED);
+    struct plan_volume pv[] = {
+        {.driver = "reflink", .bytes = 412000000000, .files = 1600, .estimate_ns = 400 * NSEC_MS},
+        {.driver = "empty", .no_data = true},
+    };
+    struct plan_goal g = {.side = {green, blue}, .from = GREEN, .to = BLUE, .version_from = "1.0.0",
+                          .version_to = "1.1.0", .volumes = pv, .loser = GREEN};
+    cleanup_str struct str out = {0};
+    for (int phase = PHASE_PREPARE; phase <= PHASE_FINISH; phase++)
+        add_plan(&out, (enum plan_phase)phase, &g);
+    add_plan(&out, PHASE_CLEANUP, &g);
+    add_costs(&out, &g);
+    compare("upgrade", &out);
+}
+
+static void the_ways_back(void **state)
+{
+    (void)state;
+    cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_BOTH);
+    cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_BOTH);
+    struct plan_goal g = {.side = {green, blue}, .from = GREEN, .to = BLUE, .version_from = "1.0.0",
+                          .version_to = "1.1.0", .loser = BLUE};
+    cleanup_str struct str out = {0};
+    str_add(&out, "before the flip\n");
+    add_plan(&out, PHASE_ROLLBACK, &g);
+    g.after_flip = true;
+    str_add(&out, "after the flip\n");
+    add_plan(&out, PHASE_ROLLBACK, &g);
+    add_plan(&out, PHASE_CLEANUP, &g);
+    add_costs(&out, &g);
+    compare("rollback", &out);
+}
+
+static void step_names_are_unique(void **state)
+{
+    (void)state;
+    cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_REPLAYED);
+    cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_REPLAYED);
+    struct plan_goal g = {.side = {green, blue}, .from = GREEN, .to = BLUE, .loser = GREEN, .after_flip = true};
+    for (int phase = 0; phase < PHASE_MAX; phase++) {
+        cleanup_plan struct plan p = {0};
+        plan_make((enum plan_phase)phase, &g, &p);
+        assert_true(p.n > 0);
+        for (size_t i = 0; i < p.n; i++)
+            for (size_t k = i + 1; k < p.n; k++)
+                assert_string_not_equal(p.steps[i].name, p.steps[k].name);
+    }
+}
+
+static void nothing_goes_back_over_writes_without_consent(void **state)
+{
+    (void)state;
+    assert_true(plan_may_flip_back(WRITES_REPLAYED, false));
+    assert_false(plan_may_flip_back(WRITES_BOTH, false));
+    assert_false(plan_may_flip_back(WRITES_CLIENT, false));
+    assert_true(plan_may_flip_back(WRITES_CLIENT, true));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_upgrade_from_start_to_end),
+        cmocka_unit_test(the_ways_back),
+        cmocka_unit_test(step_names_are_unique),
+        cmocka_unit_test(nothing_goes_back_over_writes_without_consent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
