@@ -1,0 +1,57 @@
+/* The only place where anything changes: runs a plan step by step, with intent on disk before each effect
+ * and the result after it.
+ *
+ * After a crash: the same phase again. A step found done is passed over (unless it is always run again); one found
+ * intended has its programs waited for or ended, is checked, and is applied again if it is not already
+ * true. Fault points stand at PHASE/STEP:intended, :applied and :done. */
+#pragma once
+
+#include "driver/context.h"
+#include "driver/runtime/ops.h"
+#include "driver/traffic/ops.h"
+#include "journal/journal.h"
+#include "model/plan.h"
+
+struct engine {
+    struct driver_ctx ctx; /* its sink is ours, its callbacks come to us */
+    struct journal *j;
+    struct upgrade *up;
+    const struct runtime_ops *runtime;
+    const struct traffic_ops *traffic; /* NULL: the spec moves no traffic */
+    const struct sink *out;            /* where events go beside the journal */
+    struct sink tee;
+    const struct plan_step *step;      /* running */
+    const char *version_to;            /* what the gates expect of up->to */
+    bool drop;          /* drain: go on with direct clients left */
+    bool loss_accepted; /* the spec or --accept-loss said so */
+    bool no_instance;   /* only clone: nothing is started (tests) */
+    const char *const *other_state_dirs;
+};
+
+#define STEP_RESULT 256
+
+/* One action's operations. check: 1 already true, 0 not, -1 error; NULL: cannot be checked, runs at least once.
+ * undo: NULL if there is nothing to undo. result (STEP_RESULT bytes) gets a few words for people. */
+struct step_ops {
+    int (*check)(struct engine *e, const struct plan_step *s, struct err *err);
+    int (*apply)(struct engine *e, const struct plan_step *s, char *result, struct err *err);
+    int (*undo)(struct engine *e, const struct plan_step *s, struct err *err);
+};
+
+extern const struct step_ops step_hook, step_check, step_validate, step_clone, step_boot_on,
+    step_boot_off, step_start, step_gate, step_preview, step_flip, step_verify, step_priority, step_bake,
+    step_drain, step_stop, step_destroy, step_forget;
+
+/* Prepares e->ctx's callbacks and sinks; call after the other members are set. */
+void engine_init(struct engine *e);
+
+/* Runs every step. On an error the failing step's own undo has been run if it has one; the steps before it
+ * stand. *ret_failed (may be NULL) is the failing step. Interrupted between steps: ERR_INTERRUPTED. */
+must_check int engine_run(struct engine *e, const struct plan *plan,
+                          const struct plan_step **ret_failed, struct err *err);
+
+/* Undoes every done or intended step of the plan, last first. */
+must_check int engine_undo(struct engine *e, const struct plan *plan, struct err *err);
+
+/* Fills a goal from the engine's upgrade and specs. */
+void engine_goal(const struct engine *e, struct plan_goal *ret);

@@ -1,0 +1,68 @@
+/* The space floors: stopping the standby frees nothing by itself, so below the last floor its clone goes; live
+ * never. After the flip the old side is the way back, and goes only if the spec says so. */
+#include "driver/storage/ops.h"
+#include "engine/flow.h"
+#include "sys/file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int least_free(struct engine *e, uint64_t *ret, const struct spec_volume **ret_volume, struct err *err)
+{
+    *ret = UINT64_MAX;
+    for (int c = GREEN; c < COLOURS; c++) {
+        const struct spec *s = e->ctx.side[c];
+        for (size_t i = 0; i < s->volumes_n; i++) {
+            struct sys_space space;
+            if (!sys_path_exists(s->volumes[i].path))
+                continue;
+            if (sys_path_space(s->volumes[i].path, &space, err) < 0)
+                return -1;
+            if (space.free_bytes < *ret) {
+                *ret = space.free_bytes;
+                *ret_volume = &s->volumes[i];
+            }
+        }
+    }
+    return 0;
+}
+
+static bool before_flip(const struct engine *e)
+{
+    return e->up->state == STATE_PREPARING || e->up->state == STATE_PREPARED;
+}
+
+int flow_space(struct engine *e, bool act, struct err *err)
+{
+    const struct spec_space *sp = &e->ctx.side[e->up->from]->space;
+    const struct spec_volume *v = NULL;
+    uint64_t left = 0;
+    if ((!sp->floor_bytes && !sp->last_floor_bytes) || e->up->state == STATE_ROLLED_BACK)
+        return 0;
+    if (least_free(e, &left, &v, err) < 0)
+        return -1;
+    bool low = left < sp->floor_bytes, lowest = left < sp->last_floor_bytes;
+    if (!low && !lowest)
+        return 0;
+    bool may = before_flip(e) || (sp->after_flip == SPACE_GIVE_UP_ROLLBACK && e->up->state == STATE_PROMOTED);
+    struct instance_facts standby = {0};
+    if (e->runtime->inspect(&e->ctx, e->up->to, &standby, err) < 0)
+        return -1;
+    bool stop = before_flip(e) && standby.state == INSTANCE_RUNNING;
+    if (!act)
+        return stop || (lowest && may);
+    char free_words[16], why[256];
+    str_format(why, sizeof(why), "only %s free at '%s' (volume %s)",
+               str_bytes(free_words, sizeof(free_words), left), v->path, v->name);
+    if (before_flip(e)) {
+        event_warn(e->ctx.sink, "%s: stopping the standby", why);
+        if (flow_rollback(e, why, err) < 0)
+            return -1;
+    }
+    if (lowest && may) {
+        event_warn(e->ctx.sink, "%s, below the last floor: destroying the data of %s", why,
+                   colour_name(e->up->flipped ? e->up->from : e->up->to));
+        return flow_cleanup(e, err);
+    }
+    return 0;
+}

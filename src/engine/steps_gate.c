@@ -1,0 +1,95 @@
+/* Steps that wait for a colour to be good: gate and bake. */
+#include "engine/engine.h"
+#include "engine/gate.h"
+#include "sys/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define GATES_MAX 32
+
+/* Before the flip a standby is always measured against live. After it the other side is one measure more
+ * while it runs, and none when it is gone. */
+static struct gate_request request(struct engine *e, const struct plan_step *s, const char *what)
+{
+    struct instance_facts other = {0};
+    struct err ignored = {0};
+    bool compare = !e->up->flipped ||
+                   (e->runtime->inspect(&e->ctx, colour_other(s->colour), &other, &ignored) == 0 &&
+                    other.state == INSTANCE_RUNNING);
+    const char *version = s->colour == e->up->to ? e->up->version_to : e->up->version_from;
+    return (struct gate_request){
+        .colour = s->colour,
+        .reference = compare ? colour_other(s->colour) : COLOUR_NONE,
+        .target_version = *version ? version : NULL,
+        .what = what,
+    };
+}
+
+static int gate_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    char what[64], words[24];
+    snprintf(what, sizeof(what), "%s catches up", colour_name(s->colour));
+    struct gate_request rq = request(e, s, what);
+    nsec_t begun = sys_clock_mono();
+    if (gate_wait(&e->ctx, &rq, err) < 0)
+        return -1;
+    snprintf(result, STEP_RESULT, "%s passed every gate %d times in a row after %s", colour_name(s->colour),
+             e->ctx.side[s->colour]->gate.passes,
+             clock_words(words, sizeof(words), sys_clock_mono() - begun));
+    return 0;
+}
+
+const struct step_ops step_gate = {.apply = gate_apply};
+
+/* One look: 0 all pass, 1 one does not (said in `said`), -1. */
+static int look(struct gate_watch *w, char *said, size_t size, struct err *err)
+{
+    struct gate_result r[GATES_MAX];
+    size_t n = 0;
+    if (gate_watch_look(w, r, GATES_MAX, &n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        if (!r[i].pass) {
+            snprintf(said, size, "%s: %s", r[i].gate, r[i].said);
+            return 1;
+        }
+    return 0;
+}
+
+static void watch_free_p(struct gate_watch **w)
+{
+    gate_watch_free(*w);
+}
+
+static int bake_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    const struct spec *spec = e->ctx.side[s->colour];
+    struct gate_request rq = request(e, s, "bake");
+    cleanup(watch_free_p) struct gate_watch *w = gate_watch_new(&e->ctx, &rq, err);
+    if (!w)
+        return -1;
+    nsec_t begun = sys_clock_mono(), until = begun + spec->bake;
+    int failed = 0;
+    char said[320] = "";
+    while (sys_clock_mono() < until || failed) {
+        if (driver_poll(&e->ctx))
+            return err_set(err, ERR_INTERRUPTED, "asked to end while %s was watched", colour_name(s->colour));
+        int r = look(w, said, sizeof(said), err);
+        if (r < 0)
+            return -1;
+        failed = r ? failed + 1 : 0;
+        if (failed >= spec->gate.passes)
+            return err_set(err, ERR_GATE, "%s fails after the flip: %s", colour_name(s->colour), said);
+        event_progress(&e->tee, failed ? said : "baking", (double)(sys_clock_mono() - begun) / 1e9,
+                       (double)spec->bake / 1e9, "s", 0, until - sys_clock_mono());
+        nsec_t left = until - sys_clock_mono();
+        sys_sleep(failed || left > spec->gate.interval ? spec->gate.interval : left);
+    }
+    char words[24];
+    snprintf(result, STEP_RESULT, "%s was good for %s", colour_name(s->colour),
+             clock_words(words, sizeof(words), spec->bake));
+    return 0;
+}
+
+const struct step_ops step_bake = {.apply = bake_apply};

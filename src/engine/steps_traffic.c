@@ -1,0 +1,148 @@
+/* Steps that move traffic: preview, flip, proof, drain. A spec with traffic.driver none has no traffic driver, and
+ * these steps say so and pass. */
+#include "engine/engine.h"
+#include "sys/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DRAIN_LOOK (30 * NSEC_MS)
+#define DRAIN_ZEROS 3
+
+static int preview_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    if (!e->traffic)
+        return 0;
+    if (e->traffic->preview(&e->ctx, s->colour, err) < 0)
+        return -1;
+    snprintf(result, STEP_RESULT, "both colours answer through the proxy and tell themselves apart");
+    return 0;
+}
+
+const struct step_ops step_preview = {.apply = preview_apply};
+
+static int seen_at(struct engine *e, enum colour c, struct err *err)
+{
+    struct traffic_facts f = {0};
+    if (!e->traffic)
+        return 1;
+    if (e->traffic->inspect(&e->ctx, &f, err) < 0)
+        return -1;
+    return f.flag == c;
+}
+
+/* The claim follows the fact. */
+static int claim(struct engine *e, enum colour c, struct err *err)
+{
+    return journal_live_set(e->j, c, err) ||
+                   journal_upgrade_flipped(e->j, e->up, c == e->up->to, err)
+               ? -1
+               : 0;
+}
+
+static int flip_check(struct engine *e, const struct plan_step *s, struct err *err)
+{
+    int r = seen_at(e, s->colour, err);
+    if (r <= 0)
+        return r;
+    /* Both flags may still be there: point() again leaves exactly one. */
+    if (e->traffic && e->traffic->point(&e->ctx, s->colour, err) < 0)
+        return -1;
+    return claim(e, s->colour, err) < 0 ? -1 : 1;
+}
+
+static int flip_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    nsec_t begun = sys_clock_mono();
+    if (e->traffic && e->traffic->point(&e->ctx, s->colour, err) < 0)
+        return -1;
+    char words[24];
+    snprintf(result, STEP_RESULT, "%s is live since now (%s)", colour_name(s->colour),
+             clock_words(words, sizeof(words), sys_clock_mono() - begun));
+    return claim(e, s->colour, err);
+}
+
+static int flip_undo(struct engine *e, const struct plan_step *s, struct err *err)
+{
+    enum colour back = colour_other(s->colour);
+    if (e->traffic && e->traffic->point(&e->ctx, back, err) < 0)
+        return -1;
+    return claim(e, back, err);
+}
+
+const struct step_ops step_flip = {.check = flip_check, .apply = flip_apply, .undo = flip_undo};
+
+static int verify_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    if (!e->traffic)
+        return 0;
+    if (e->traffic->verify(&e->ctx, s->colour, err) < 0)
+        return -1;
+    snprintf(result, STEP_RESULT, "%d of %d requests through the front were answered by %s",
+             e->ctx.side[s->colour]->traffic.verify_requests,
+             e->ctx.side[s->colour]->traffic.verify_requests, colour_name(s->colour));
+    return 0;
+}
+
+const struct step_ops step_verify = {.apply = verify_apply};
+
+static bool quiet(const struct engine *e, const struct traffic_load *l)
+{
+    return l->listed && l->requests == 0 && l->waiting == 0 && (l->foreign == 0 || e->drop);
+}
+
+static int drain_late(const struct plan_step *s, const struct traffic_load *l, struct err *err)
+{
+    const char *c = colour_name(s->colour);
+    if (!l->listed)
+        err_set(err, ERR_GATE, "%s cannot be shown to be drained: the proxy does not list it any more; %s keeps running",
+                c, c);
+    else if (l->foreign)
+        err_set(err, ERR_GATE, "%s still has %d direct connection%s, past the proxy: %s; %s keeps running, nothing was stopped",
+                c, l->foreign, l->foreign == 1 ? "" : "s", l->peers, c);
+    else
+        err_set(err, ERR_GATE, "%s still has %d request%s in flight; %s keeps running, nothing was stopped", c,
+                l->requests > l->waiting ? l->requests : l->waiting, l->requests == 1 ? "" : "s", c);
+    return err_hint(err, "end those clients, then the same command again; or with --drop to cut them; "
+                         "or traffic.ignore_peers in the spec");
+}
+
+static int drain_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    if (!e->traffic)
+        return 0;
+    struct instance_facts inst = {0};
+    if (e->runtime->inspect(&e->ctx, s->colour, &inst, err) < 0)
+        return -1;
+    if (inst.state != INSTANCE_RUNNING) {
+        snprintf(result, STEP_RESULT, "%s does not run: nothing to drain", colour_name(s->colour));
+        return 0;
+    }
+    const struct spec_traffic *t = &e->ctx.side[s->colour]->traffic;
+    nsec_t begun = sys_clock_mono(), deadline = begun + t->drain_deadline;
+    struct traffic_load l = {0};
+    for (int zeros = 0;;) {
+        if (driver_poll(&e->ctx))
+            return err_set(err, ERR_INTERRUPTED, "asked to end while %s was drained", colour_name(s->colour));
+        l = (struct traffic_load){0};
+        if (e->traffic->load(&e->ctx, s->colour, &l, err) < 0)
+            return -1;
+        zeros = quiet(e, &l) ? zeros + 1 : 0;
+        nsec_t now = sys_clock_mono();
+        if (zeros >= DRAIN_ZEROS && (l.websockets == 0 || now >= deadline || e->drop))
+            break;
+        if (now >= deadline && zeros < DRAIN_ZEROS && (zeros == 0 || now >= deadline + NSEC_S))
+            return drain_late(s, &l, err);
+        char text[128];
+        snprintf(text, sizeof(text), "draining %s: %d requests, %d websockets, %d direct", colour_name(s->colour),
+                 l.requests, l.websockets, l.foreign);
+        event_progress(&e->tee, text, (double)(now - begun) / 1e9, (double)t->drain_deadline / 1e9, "s", 0,
+                       deadline - now);
+        sys_sleep(zeros ? DRAIN_LOOK : 2 * DRAIN_LOOK);
+    }
+    snprintf(result, STEP_RESULT, "%s has no request in flight; %d websocket%s left, which its stop closes",
+             colour_name(s->colour), l.websockets, l.websockets == 1 ? "" : "s");
+    return 0;
+}
+
+const struct step_ops step_drain = {.apply = drain_apply};
