@@ -61,4 +61,4 @@ const struct cmd_row *cmd_find(const char *name);
 int cmd_main(int argc, char **argv);
 
 /* Asks a yes/no question on the terminal. -y: yes. No terminal: -1, ERR_USAGE ("nobody to ask"). 0: yes, 1: no. */
-must_check int cmd_confirm(const struct cmd_call *call, const char *question, struct err *err);
+must_check int cmd_ask(const struct cmd_call *call, const char *question, struct err *err);

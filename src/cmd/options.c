@@ -268,7 +268,7 @@ int cmd_main(int argc, char **argv)
     return status;
 }
 
-int cmd_confirm(const struct cmd_call *call, const char *question, struct err *err)
+int cmd_ask(const struct cmd_call *call, const char *question, struct err *err)
 {
     if (call->yes)
         return 0;

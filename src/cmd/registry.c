@@ -7,6 +7,24 @@
 #define COMMANDS(X) \
     X(clone) \
     X(probe) \
+    X(init) \
+    X(adopt) \
+    X(start) \
+    X(stop) \
+    X(forget) \
+    X(status) \
+    X(plan) \
+    X(prepare) \
+    X(promote) \
+    X(confirm) \
+    X(rollback) \
+    X(cleanup) \
+    X(resume) \
+    X(history) \
+    X(lock) \
+    X(with_lock) \
+    X(guard) \
+    X(shim) \
     X(help) \
     X(version) \
 /* the end */

@@ -1,0 +1,120 @@
+/* adopt: the first contact with a service that runs; or accepting what flags and runtime show after a flip by hand. */
+#include "cmd/live.h"
+#include "cmd/session.h"
+#include "engine/flow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct cmd_option options[] = {
+    {"live", 0, "COLOUR", "which colour runs (first contact: green), or serves (after a flip by hand)"},
+    {"pid", 0, "PID", "the process (default: whoever listens on the HTTP port)"},
+    {"version", 0, "VERSION", "what runs (default: ask it)"},
+    {0},
+};
+
+static int parse_pid(const char *text, pid_t *ret, struct err *err)
+{
+    char *end = NULL;
+    long v = text ? strtol(text, &end, 10) : 0;
+    if (text && (*end || v <= 0))
+        return err_set(err, ERR_USAGE, "--pid takes a process number, not '%s'", text);
+    *ret = (pid_t)v;
+    return 0;
+}
+
+static int first_contact(struct session *s, enum colour c, struct err *err)
+{
+    pid_t pid;
+    char version[64];
+    cleanup_str struct str text = {0};
+    if (parse_pid(cmd_option(s->call, "pid"), &pid, err) < 0 ||
+        live_version(s, c, cmd_option(s->call, "version"), version, err) < 0 ||
+        session_rebind(s, c, *version ? version : NULL, err) < 0 ||
+        s->engine.runtime->adopt(&s->engine.ctx, c, pid, &text, err) < 0 ||
+        live_settle_in(s, c, version, err) < 0)
+        return -1;
+    terminal_done(&s->terminal);
+    printf("adopted %s as %s%s%s\n%s", s->side[c]->service, colour_name(c), *version ? ", version " : "", version,
+           str_cstr(&text));
+    session_next(s, "changeover check; then changeover traffic install, if the proxy has no block yet");
+    return 0;
+}
+
+/* An upgrade whose flip was done (or taken back) by hand goes on from there. */
+static int accept_open(struct session *s, enum colour c, struct err *err)
+{
+    if (journal_live_set(s->j, c, err) < 0 ||
+        journal_upgrade_flipped(s->j, &s->up, c == s->up.to, err) < 0)
+        return -1;
+    s->live = c;
+    if (c == s->up.from)
+        return flow_rollback(&s->engine, "the flags were put back by hand", err);
+    /* What promote would have proven has just been gated; what is left is to drain and stop the old side. */
+    static const char *const passed[] = {"promote/preview", "promote/flip", "promote/verify"};
+    for (size_t i = 0; i < ARRAY_LEN(passed); i++) {
+        int attempt;
+        if (journal_step_intend(s->j, s->up.id, passed[i], &attempt, err) < 0 ||
+            journal_step_end(s->j, s->up.id, passed[i], STEP_DONE, "by hand", err) < 0)
+            return -1;
+    }
+    if (journal_upgrade_move(s->j, &s->up, STATE_PROMOTING, NULL, err) < 0)
+        return -1;
+    return flow_promote(&s->engine, 0, err);
+}
+
+static int accept_by_hand(struct session *s, enum colour c, struct err *err)
+{
+    struct traffic_facts f = {0};
+    if (s->engine.traffic && s->engine.traffic->inspect(&s->engine.ctx, &f, err) < 0)
+        return -1;
+    if (s->engine.traffic && f.flag != c) {
+        err_set(err, ERR_FAILED, "the flags say %s, not %s: nothing was changed", colour_name(f.flag), colour_name(c));
+        return err_hint(err, "changeover adopt --live %s", colour_name(f.flag));
+    }
+    if (c == s->live && !s->open) {
+        printf("%s is live already: flags and journal agree\n", colour_name(c));
+        return 0;
+    }
+    char question[160];
+    str_format(question, sizeof(question), "accept that %s is live (the journal says %s)?", colour_name(c),
+               colour_name(s->live));
+    int r = cmd_ask(s->call, question, err);
+    if (r != 0)
+        return r < 0 ? -1 : err_set(err, ERR_USAGE, "not confirmed: nothing was changed");
+    if (live_gate(s, c, err) < 0)
+        return err_ctx(err, "%s does not pass its gate, so it is not accepted as live", colour_name(c));
+    if (s->open ? accept_open(s, c, err) < 0 : journal_live_set(s->j, c, err) < 0)
+        return -1;
+    terminal_done(&s->terminal);
+    if (s->open && s->up.state != STATE_STEADY) {
+        printf("%s is live; the upgrade is %s\n", colour_name(c), state_name(s->up.state));
+        session_next(s, "changeover cleanup");
+        return 0;
+    }
+    printf("%s is live and steady\n", colour_name(c));
+    return 0;
+}
+
+static int run(const struct cmd_call *call, struct err *err)
+{
+    cleanup_session struct session s;
+    const char *text = cmd_option(call, "live");
+    enum colour c = text ? colour_parse(text) : COLOUR_NONE;
+    if (text && c == COLOUR_NONE)
+        return err_set(err, ERR_USAGE, "--live takes green or blue, not '%s'", text);
+    if (session_open(&s, call, SESSION_LOCK | SESSION_CREATE, NULL, err) < 0)
+        return -1;
+    if (s.live == COLOUR_NONE)
+        return first_contact(&s, c == COLOUR_NONE ? GREEN : c, err);
+    if (c != COLOUR_NONE)
+        return accept_by_hand(&s, c, err);
+    err_set(err, ERR_EXISTS, "%s is adopted already: %s is live", s.side[GREEN]->service, colour_name(s.live));
+    return err_hint(err, "changeover status; or adopt --live COLOUR after a flip by hand");
+}
+
+const struct cmd_row cmd_adopt = {
+    .name = "adopt", .args = "", .summary = "take over a service that runs; or accept a flip made by hand",
+    .options = options, .run = run,
+};

@@ -1,0 +1,100 @@
+/* rollback, cleanup, resume. */
+#include "cmd/session.h"
+#include "engine/flow.h"
+#include "plan/plan.h"
+
+#include <stdio.h>
+
+static const struct cmd_option rollback_options[] = {
+    {"accept-loss", 0, NULL, "what the new side took since the flip may be lost"},
+    {"drop", 0, NULL, "drain: go on although direct clients are left, and cut them"},
+    {0},
+};
+
+static int tell_rolled_back(struct session *s)
+{
+    terminal_done(&s->terminal);
+    printf("%s is live; %s is stopped, its data is kept\n", colour_name(s->up.from), colour_name(s->up.to));
+    session_next(s, "changeover cleanup (destroys %s's data)", colour_name(s->up.to));
+    return 0;
+}
+
+static int run_rollback(const struct cmd_call *call, struct err *err)
+{
+    cleanup_session struct session s;
+    if (session_open(&s, call, SESSION_LOCK | SESSION_SETTLE | SESSION_OPEN, NULL, err) < 0)
+        return -1;
+    if (cmd_option(call, "accept-loss")) {
+        if (journal_meta_set(s.j, "loss_accepted", "rollback --accept-loss", err) < 0)
+            return -1;
+        s.engine.loss_accepted = true;
+    }
+    s.engine.drop = cmd_option(call, "drop") != NULL;
+    if (session_guard(&s, err) < 0 ||
+        flow_rollback(&s.engine, call->reason ? call->reason : "asked for", err) < 0)
+        return -1;
+    return tell_rolled_back(&s);
+}
+
+const struct cmd_row cmd_rollback = {
+    .name = "rollback", .args = "", .summary = "go back to the old side, from any stage",
+    .options = rollback_options, .run = run_rollback,
+};
+
+static int confirm_cleanup(struct session *s, struct err *err)
+{
+    enum colour loser = s->up.flipped ? s->up.from : s->up.to;
+    char question[256];
+    str_format(question, sizeof(question), "destroy %s's data (after that there is no way back to it)?",
+               colour_name(loser));
+    int r = cmd_ask(s->call, question, err);
+    if (r > 0)
+        return err_set(err, ERR_USAGE, "not confirmed: nothing was changed");
+    return r;
+}
+
+static int run_cleanup(const struct cmd_call *call, struct err *err)
+{
+    cleanup_session struct session s;
+    if (session_open(&s, call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0)
+        return -1;
+    if (!s.open) {
+        printf("nothing to clean up: %s is live and steady\n", colour_name(s.live));
+        return 0;
+    }
+    if (s.up.state != STATE_PROMOTED && s.up.state != STATE_ROLLED_BACK && s.up.state != STATE_CLEANING) {
+        err_set(err, ERR_FAILED, "the upgrade %s is %s: both sides are still needed", s.up.id,
+                state_name(s.up.state));
+        return err_hint(err, "changeover promote or changeover rollback first");
+    }
+    if (confirm_cleanup(&s, err) < 0 || flow_cleanup(&s.engine, err) < 0)
+        return -1;
+    terminal_done(&s.terminal);
+    printf("%s is live and steady\n", colour_name(s.live));
+    return 0;
+}
+
+const struct cmd_row cmd_cleanup = {
+    .name = "cleanup", .args = "", .summary = "destroy the loser's data and end the upgrade", .run = run_cleanup,
+};
+
+static int run_resume(const struct cmd_call *call, struct err *err)
+{
+    cleanup_session struct session s;
+    if (session_open(&s, call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0)
+        return -1;
+    if (!s.open) {
+        printf("nothing is half way: %s is live and steady\n", colour_name(s.live));
+        return 0;
+    }
+    if (session_guard(&s, err) < 0 || flow_resume(&s.engine, err) < 0)
+        return -1;
+    terminal_done(&s.terminal);
+    printf("the upgrade is %s\n", state_name(s.up.state));
+    session_next(&s, "changeover status");
+    return 0;
+}
+
+const struct cmd_row cmd_resume = {
+    .name = "resume", .args = "", .summary = "go on after a crash or an interruption", .run = run_resume,
+};

@@ -1,0 +1,53 @@
+/* What a command about a service works with: spec, journal, lock, drivers, screen. */
+#pragma once
+
+#include "cmd/cmd.h"
+#include "engine/engine.h"
+#include "observe/terminal.h"
+
+enum session_flag {
+    SESSION_LOCK = 1,   /* take the service's kernel lock; refuse a maintenance lock */
+    SESSION_CREATE = 2, /* make the journal if there is none (adopt, start) */
+    SESSION_OPEN = 4,   /* an upgrade must be open */
+    SESSION_SETTLE = 8, /* compare the claim with the flags first */
+    SESSION_EMPTY = 16, /* no journal is fine (status, check, plan): live is then NONE */
+};
+
+struct session {
+    const struct cmd_call *call;
+    char *spec_path, *state_root, *service_dir;
+    char *file_text;               /* the spec file as it is now */
+    struct spec *side[COLOURS];    /* each colour's own: stored, else the file's */
+    struct generation gen[COLOURS];
+    bool has_gen[COLOURS];
+    struct journal *j; /* NULL with SESSION_EMPTY and no journal */
+    enum colour live;
+    struct upgrade up; /* up.id is "" if none is open */
+    bool open;
+    int lock_fd;
+    struct terminal terminal;
+    struct sink out;
+    struct engine engine;
+    struct strv other_dirs;
+};
+
+/* target: the version that the colour without a stored spec is bound to (prepare), or NULL. */
+must_check int session_open(struct session *s, const struct cmd_call *call, unsigned flags,
+                            const char *target, struct err *err);
+void session_done(struct session *s);
+#define cleanup_session cleanup(session_done)
+
+/* Binds a colour anew from the spec file (prepare takes the file's spec for the standby). */
+must_check int session_rebind(struct session *s, enum colour c, const char *version, struct err *err);
+
+/* Stores the file's spec as the colour's generation. */
+must_check int session_store(struct session *s, enum colour c, const char *version, struct err *err);
+
+/* Starts the guard if an upgrade is open and it does not live (same binary, own session). */
+must_check int session_guard(struct session *s, struct err *err);
+
+/* The directory of all services' state: --state-dir, else /var/lib/changeover (root) or ~/.local/state/changeover. */
+char *session_state_root(const struct cmd_call *call);
+
+/* "next: ..." on the screen, unless -q. */
+void session_next(const struct session *s, const char *fmt, ...) printf_like(2, 3);
