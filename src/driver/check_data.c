@@ -81,7 +81,8 @@ struct budget {
     char frozen[200]; /* names of the volumes that need the pause */
 };
 
-static void check_live(struct check *c, const struct storage_ops *ops, const struct spec_volume *src,
+/* False: there is nothing that could be cloned. */
+static bool check_live(struct check *c, const struct storage_ops *ops, const struct spec_volume *src,
                        const struct spec_volume *dst)
 {
     struct storage_facts f = {0};
@@ -105,6 +106,7 @@ static void check_live(struct check *c, const struct storage_ops *ops, const str
         findings_add(c->f, FINDING_OK, "data", NULL, "volume %s of %s: '%s' on %s%s", src->name, name,
                      src->path, f.fs_name[0] ? f.fs_name : "its file system",
                      f.owner == OWNER_OURS ? ", ours" : "");
+    return f.exists;
 }
 
 static void add_need(struct budget *b, const struct spec_volume *dst, const struct storage_facts *f)
@@ -258,8 +260,8 @@ void check_volumes(struct check *c)
                          e.msg);
         if (!ops)
             continue;
-        check_live(c, ops, src, dst);
-        check_standby(c, ops, src, dst, &b);
+        if (check_live(c, ops, src, dst))
+            check_standby(c, ops, src, dst, &b);
     }
     if (!c->rq->measure)
         return;

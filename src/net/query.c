@@ -215,13 +215,16 @@ static void flight_setup(struct flight *f)
     struct query *q = f->q;
     const struct query_ask *ask = &q->ask;
     CURL *e = f->easy;
+    nsec_t timeout = q->timeout ? q->timeout : TIMEOUT_DEFAULT;
 
     curl_easy_setopt(e, CURLOPT_URL, q->url);
     curl_easy_setopt(e, CURLOPT_PRIVATE, f);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, f->error);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)((q->timeout ? q->timeout : TIMEOUT_DEFAULT) / NSEC_MS));
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, timeout < NSEC_MS ? 1L : (long)(timeout / NSEC_MS));
+    /* a resolver that hangs in its thread is left behind, not waited for */
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, f);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
