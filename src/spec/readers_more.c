@@ -220,7 +220,7 @@ static void read_limit(const struct reading *r, const struct yaml_pair *p)
         return;
     }
     const char *s = reading_scalar(&item);
-    uint64_t soft, hard;
+    uint64_t soft = 0, hard;
     if (!s)
         return;
     size_t n = strcspn(s, ":");

@@ -48,13 +48,13 @@ struct schema_word {
 struct schema_key {
     const char *path; /* "traffic.health.path"; "volumes.*.driver"; "gate.checks[].http.status" */
     enum schema_type type;
+    bool required;
     size_t offset;            /* into the struct of its scope: spec, volume, gate or command */
     const char *fallback;     /* the value if it is not given, as one would write it */
     const char *fallback_doc; /* how the default is found where it is no fixed text */
     const char *type_doc;     /* the type in words, where the type's own are not enough */
     const struct schema_word *words;
-    int64_t min, max; /* if max > 0: the range, in the stored unit; T_CHECK: min is the kind */
-    bool required;
+    int64_t min, max;    /* if max > 0: the range, in the stored unit; T_CHECK: min is the kind */
     const char *doc;     /* one line */
     const char *example; /* the value in YAML */
 };
