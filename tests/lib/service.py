@@ -160,10 +160,12 @@ class Service:
 
     def start(self, version="1.0.0"):
         """Network, green's data, green's first start, Caddy with our block."""
+        rpcnode.init(self.network.ledger, self.network.accounts, 1, "1K", self.slots + 10)
         self.network.start()
         self.network.wait_health()
         for volume in ("ledger", "accounts"):
             (self.dir / "green" / volume).mkdir(parents=True)
+        (self.dir / "blue").mkdir()
         rpcnode.init(self.dir / "green/ledger", self.dir / "green/accounts", self.files, self.size, self.slots)
         self.run("start", "--version", version)
         self.caddy.start()
