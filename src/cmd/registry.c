@@ -13,6 +13,7 @@
     X(stop) \
     X(forget) \
     X(status) \
+    X(check) \
     X(plan) \
     X(prepare) \
     X(promote) \
