@@ -26,6 +26,7 @@
     X(with_lock) \
     X(guard) \
     X(shim) \
+    X(traffic) \
     X(help) \
     X(version) \
 /* the end */

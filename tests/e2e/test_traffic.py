@@ -1,0 +1,420 @@
+"""The Caddy driver with the real Caddy in front of two small backends."""
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from lib.backend import Backend
+from lib.caddy import Caddy, binaries, server_path
+from lib.ports import take_block
+from lib.waiting import wait_for
+
+OTHER_SITE = "http://127.0.0.1:%d {\n\trespond \"other site\"\n}\n"
+
+
+class Host:
+    """A service with both colours up, its spec, and the tool."""
+
+    def __init__(self, tmp_path, tool, caddy, ports, backends, front):
+        self.tmp, self.caddy, self.ports, self.front = tmp_path, caddy, ports, front
+        self.green, self.blue = backends
+        self.flags = caddy.dir / "flags" / "demo"
+        self.spec_path = tmp_path / "changeover.yml"
+        self._tool = tool
+        self.write_spec()
+
+    def write_spec(self, more="", green=None, blue=None, writes="replayed"):
+        which, preview_green, preview_blue = self.ports
+        identify = "" if "identify" in more else "  identify: {path: /, header: X-Instance}\n"
+        self.spec_path.write_text(f"""
+service: demo
+writes: {writes}
+colours:
+  green: {{ports: {{http: {green or self.green.port}}}}}
+  blue: {{ports: {{http: {blue or self.blue.port}}}}}
+volumes:
+  data: {{path: "{self.tmp}/data/${{colour}}"}}
+runtime:
+  command: [/bin/true]
+traffic:
+  site: ":{self.front}"
+  caddyfile: {self.caddy.path}
+  admin: {self.caddy.admin}
+  flag_dir: {self.flags}
+  which_port: {which}
+  preview_ports: {{green: {preview_green}, blue: {preview_blue}}}
+{identify}{more}
+gate:
+  checks:
+    - http: {{path: /health, status: 200, body: ok}}
+""")
+
+    def tool(self, *args, ok=True, **kw):
+        done = self._tool("-f", self.spec_path, "--state-dir", self.tmp / "state", *args, **kw)
+        if ok:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def traffic(self, *args, **kw):
+        return self.tool("traffic", *args, **kw)
+
+    def install(self, live="green"):
+        return self.traffic("install", "--live", live, "-y")
+
+    def show(self, *args):
+        done = self.traffic("show", "-o", "json", *args, ok=False)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+    def get(self, path="/", port=None, method="GET", body=None, timeout=5):
+        return get(port or self.front, path, method, body, timeout)
+
+
+def get(port, path="/", method="GET", body=None, timeout=5):
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        c.request(method, path, body)
+        a = c.getresponse()
+        return a.status, a.read().decode(), dict(a.getheaders())
+    finally:
+        c.close()
+
+
+def colour_of(status, body, headers):
+    return status, body, headers.get("X-Changeover-Colour")
+
+
+GREEN, BLUE = (200, "green-1", "green"), (200, "blue-1", "blue")
+
+
+@pytest.fixture(params=binaries(), ids=lambda b: b[0])
+def host(request, tmp_path, tool):
+    block = take_block()
+    admin, front, other, g, b, which, pg, pb = (block.take() for _ in range(8))
+    text = f"{{\n\tadmin 127.0.0.1:{admin}\n}}\n" + OTHER_SITE % other
+    with Backend(g, "green-1") as green, Backend(b, "blue-1") as blue, \
+            Caddy(text, admin, request.param[1]()) as caddy:
+        h = Host(tmp_path, tool, caddy, (which, pg, pb), (green, blue), front)
+        h.other = other
+        yield h
+    block.release()
+
+
+class Load:
+    """POSTs over kept connections in threads; counts by status and by who answered."""
+
+    def __init__(self, port, threads=8):
+        self.port, self.stopping = port, threading.Event()
+        self.answers, self.failed = {}, []
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
+
+    def run(self):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        while not self.stopping.is_set():
+            try:
+                c.request("POST", "/", b"x" * 100)
+                a = c.getresponse()
+                body = a.read().decode()
+                with self.lock:
+                    if a.status == 200:
+                        self.answers[body.split()[0]] = self.answers.get(body.split()[0], 0) + 1
+                    else:
+                        self.failed.append((a.status, body))
+            except (OSError, http.client.HTTPException) as e:
+                with self.lock:
+                    self.failed.append(repr(e))
+                c.close()
+        c.close()
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        for t in self.threads:
+            t.join()
+
+
+def test_installs_once_and_takes_it_out_to_the_byte(host):
+    before = host.caddy.path.read_bytes()
+    dry = host.traffic("install", "--live", "green", "-n")
+    assert "+http://:" in dry.stdout and host.caddy.path.read_bytes() == before
+    assert not host.flags.exists()
+    done = host.install()
+    assert "@@" in done.stdout
+    assert colour_of(*host.get()) == GREEN
+    assert get(host.other)[1] == "other site"
+    facts = host.show()
+    assert (facts["installed"], facts["flag"], facts["seen"]) == (True, "green", "green"), facts
+    with_block = host.caddy.path.read_bytes()
+    again = host.install()
+    assert again.stdout == "" and host.caddy.path.read_bytes() == with_block
+    assert "rm -f" in (host.flags / "README").read_text()
+    host.traffic("uninstall", "-y")
+    assert host.caddy.path.read_bytes() == before
+    with pytest.raises(OSError):
+        host.get()
+    assert get(host.other)[1] == "other site"
+    assert host.show()["installed"] is False
+
+
+def test_refuses_a_caddy_that_runs_another_configuration(host):
+    before = host.caddy.path.read_bytes()
+    host.caddy.load(host.caddy.path.read_text() + f"http://127.0.0.1:{host.front} {{\n\trespond hello\n}}\n")
+    done = host.traffic("install", "--live", "green", "-y", ok=False)
+    assert done.returncode == 1
+    assert "runs another configuration" in done.stderr and "caddy reload" in done.stderr
+    assert host.caddy.path.read_bytes() == before
+    assert host.get()[1] == "hello"
+
+
+def test_install_goes_on_after_a_crash_between_file_and_load(host):
+    env = {**os.environ, "CHANGEOVER_FAULT": "kill@traffic:written"}
+    done = host.traffic("install", "--live", "green", "-y", ok=False, env=env)
+    assert done.returncode == -9
+    assert "# changeover demo begin" in host.caddy.path.read_text()
+    assert host.show()["installed"] is False
+    host.install()
+    assert colour_of(*host.get()) == GREEN
+
+
+def test_a_block_that_caddy_refuses_changes_nothing(host):
+    broken = host.caddy.path.read_text() + "http://:1 {\n\tno_such_directive\n}\n"
+    host.caddy.path.write_text(broken)
+    done = host.traffic("install", "--live", "green", "-y", ok=False)
+    assert done.returncode != 0 and host.caddy.path.read_text() == broken
+
+
+def test_caddy_that_is_down_is_named(host):
+    host.install()
+    host.caddy.stop()
+    facts = host.show()
+    assert facts["reachable"] is False and facts["seen"] == "none" and facts["flag"] == "green"
+    done = host.traffic("install", "-y", ok=False)
+    assert done.returncode == 1 and host.caddy.admin in done.stderr and "traffic.admin" in done.stderr
+
+
+def test_flips_under_load_lose_nothing(host):
+    host.install()
+    with Load(host.front) as load:
+        for i in range(10):
+            host.traffic("point", "blue" if i % 2 == 0 else "green", "-y")
+    assert load.failed == []
+    assert min(load.answers["green-1"], load.answers["blue-1"]) > 100
+    host.caddy.kill()
+    host.traffic("show", ok=False)
+    host.caddy.start()
+    assert colour_of(*host.get()) == GREEN      # the flags outlive Caddy
+
+
+@pytest.mark.parametrize("point, colour", [
+    ("flip:created", "green"), ("flip:created-synced", "green"), ("flip:removed", "blue"), ("flip:done", "blue")])
+def test_a_flip_killed_anywhere_is_one_side_or_the_other(host, point, colour):
+    host.install()
+    env = {**os.environ, "CHANGEOVER_FAULT": f"kill@{point}"}
+    assert host.traffic("point", "blue", "-y", ok=False, env=env).returncode == -9
+    assert host.get()[1] == f"{colour}-1"
+    assert host.show()["flag"] == colour
+    host.traffic("point", "blue", "-y")
+    assert colour_of(*host.get()) == BLUE
+    assert not (host.flags / "active-green").exists()
+
+
+def test_without_a_readable_flag_503_that_recovers_without_a_reload(host):
+    host.install()
+    (host.flags / "active-green").unlink()
+    status, body, headers = host.get()
+    assert (status, headers["X-Changeover-Colour"], headers["Retry-After"]) == (503, "none", "1")
+    assert str(host.flags) in body
+    facts = host.show()
+    assert (facts["flag"], facts["seen"]) == ("none", "none")
+    (host.flags / "active-green").touch()
+    assert colour_of(*host.get()) == GREEN
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Caddy is our own user's: it may read all that we may")
+def test_flags_that_caddy_may_not_see_are_found_by_behaviour(host):
+    host.install()
+    host.flags.chmod(0o700)
+    assert host.get()[0] == 503
+    facts = host.show()
+    assert (facts["flag"], facts["seen"]) == ("green", "none") and "sees no flag" in facts["text"]
+    done = host.traffic("point", "blue", "-y", ok=False)
+    assert done.returncode == 1 and not (host.flags / "active-blue").exists()
+    host.flags.chmod(0o755)
+    assert colour_of(*host.get()) == GREEN
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Caddy is our own user's: it may read all that we may")
+def test_install_with_flags_that_caddy_may_not_see_is_undone(host):
+    before = host.caddy.path.read_bytes()
+    host.flags.parent.mkdir(mode=0o700)
+    done = host.traffic("install", "--live", "green", "-y", ok=False)
+    assert done.returncode == 1 and "chmod o+x" in done.stderr
+    assert host.caddy.path.read_bytes() == before
+    assert host.show()["installed"] is False
+
+
+def test_preview_needs_a_healthy_colour_that_says_who_it_is(host):
+    host.install()
+    host.traffic("preview", "blue")
+    host.blue.health = "behind"
+    done = host.traffic("preview", "blue", ok=False)
+    assert done.returncode == 1 and "behind" in done.stderr
+    host.blue.health, host.blue.name = "ok", "green-1"
+    done = host.traffic("preview", "blue", ok=False)
+    assert done.returncode == 1 and "both colours answer 'green-1'" in done.stderr
+    assert host.traffic("point", "blue", "-y", ok=False).returncode == 1
+    assert host.get()[1] == "green-1" and host.show()["flag"] == "green"
+
+
+def replace_in_block(host, old, new, count):
+    """Points Caddy's running block elsewhere, behind the tool's back."""
+    text = host.caddy.path.read_text()
+    assert text.count(old) >= count
+    host.caddy.path.write_text(text.replace(old, new, count))
+    host.caddy.load(host.caddy.path.read_text())
+
+
+def test_the_proof_fails_when_both_colours_point_at_one_port(host):
+    host.install()
+    # the front's handler of blue dials green; the previews are right
+    replace_in_block(host, f"127.0.0.1:{host.blue.port}", f"127.0.0.1:{host.green.port}", 1)
+    host.traffic("preview", "blue")
+    done = host.traffic("point", "blue", "-y", ok=False)
+    assert done.returncode == 3, done.stderr
+    assert "was answered by 'green-1', not by blue ('blue-1')" in done.stderr
+    assert "traffic point green" in done.stderr
+
+
+def test_the_proof_fails_when_the_previews_do_too(host):
+    host.install()
+    replace_in_block(host, f"127.0.0.1:{host.blue.port}", f"127.0.0.1:{host.green.port}", 99)
+    done = host.traffic("preview", "blue", ok=False)
+    assert done.returncode == 1 and "reaches something else" in done.stderr
+    host.flags.joinpath("active-blue").touch()
+    host.flags.joinpath("active-green").unlink()
+    done = host.traffic("verify", "blue", ok=False)
+    assert done.returncode == 1 and "not proven" in done.stderr
+
+
+def test_the_proof_fails_when_the_spec_has_one_port_twice_in_the_block(host):
+    """Another site's handler still sends requests to the old colour: the kernel's counters show it."""
+    host.install()
+    extra = host.caddy.path.read_text() + \
+        f"http://127.0.0.1:{host.other + 20} {{\n\treverse_proxy 127.0.0.1:{host.green.port}\n}}\n"
+    host.caddy.load(extra)
+    with Load(host.other + 20, threads=4):
+        done = host.traffic("point", "blue", "-y", ok=False)
+    assert done.returncode == 3 and "still sends requests to green" in done.stderr, done.stderr
+
+
+def test_without_identify_there_is_no_proof(host):
+    host.write_spec("  identify: {}\n")
+    host.traffic("install", "--live", "green", "-y", ok=False)
+    done = host.traffic("preview", "blue", ok=False)
+    assert done.returncode == 2 and "traffic.identify" in done.stderr
+
+
+def colours(facts):
+    return {row["colour"]: row for row in facts["colours"]}
+
+
+def test_drain_tells_requests_websockets_and_direct_clients(host):
+    host.write_spec("  websockets: same_port\n")
+    host.install()
+    host.green.slow = 3.0
+    threads = [threading.Thread(target=host.get, args=("/slow",), kwargs={"timeout": 10}) for _ in range(3)]
+    with contextlib.ExitStack() as stack:
+        for t in threads:
+            t.start()
+        sockets = []
+        for _ in range(2):
+            s = stack.enter_context(socket.create_connection(("127.0.0.1", host.front)))
+            s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                      b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+            assert b"101" in s.recv(4096)
+            sockets.append(s)
+        direct = stack.enter_context(socket.create_connection(("127.0.0.1", host.green.port)))
+        wait_for(lambda: host.green.in_flight == 3 and host.green.websockets == 2, "all in flight")
+        row = colours(host.show())["green"]
+        assert (row["requests"], row["websockets"], row["direct"]) == (3, 2, 1), row
+        assert f"127.0.0.1:{direct.getsockname()[1]}" in row["peers"] and f"pid {os.getpid()}" in row["peers"]
+        host.write_spec("  websockets: same_port\n  ignore_peers: [127.0.0.1]\n")
+        assert colours(host.show())["green"]["direct"] == 0
+        for t in threads:
+            t.join()
+        row = colours(host.show())["green"]
+        assert (row["requests"], row["websockets"]) == (0, 2), row
+    wait_for(lambda: colours(host.show())["green"]["websockets"] == 0, "websockets gone")
+    assert colours(host.show())["blue"]["requests"] == 0
+
+
+def test_requests_of_the_last_seconds_are_counted_by_colour(host):
+    log = host.caddy.home / "access.log"
+    host.write_spec(f"  access_log: {log}\n")
+    host.install()
+    for _ in range(7):
+        host.get()
+    host.traffic("point", "blue", "-y")         # its proof sends 20
+    for _ in range(5):
+        host.get()
+    for f in ("active-blue",):
+        (host.flags / f).unlink()
+    host.get()
+    (host.flags / "active-blue").touch()
+
+    def counted():
+        facts = host.show("--last", "60s")
+        c = colours(facts)
+        return (c["green"]["answered"], c["blue"]["answered"], facts["last"]["no_flag"]) == (7, 25, 1) and facts
+    wait_for(counted, "7 green, 25 blue, 1 none", timeout=5)
+    text = host.traffic("show", "--last", "60s").stdout
+    assert "last 60s: 7 to green, 25 to blue, 1 without a flag (503), 1 of all failed" in text
+
+
+def test_tls_site_with_failover_and_options_of_the_file(host):
+    """The file has a global block with a log of its own; the site is served with TLS."""
+    text = host.caddy.path.read_text().replace("{\n", "{\n\tauto_https disable_redirects\n\tskip_install_trust\n", 1)
+    host.caddy.path.write_text(text)
+    host.caddy.load(text)
+    spec = host.spec_path
+    host.write_spec("  failover: true\n  tls: internal\n")
+    spec.write_text(spec.read_text().replace(f'site: ":{host.front}"', f'site: "https://localhost:{host.front}"'))
+    done = host.install()
+    assert "health_checker.active" in done.stdout
+    for http_version in ("--http1.1", "--http2"):
+        out = subprocess.run(["curl", "-sk", http_version, f"https://localhost:{host.front}/"], text=True,
+                             capture_output=True, timeout=10)
+        assert out.stdout == "green-1", out.stderr
+    host.traffic("point", "blue", "-y")
+    (host.flags / "failover").touch()
+    host.blue.__exit__()
+    wait_for(lambda: subprocess.run(["curl", "-sk", f"https://localhost:{host.front}/"], text=True, timeout=10,
+                                    capture_output=True).stdout == "green-1", "failover to green")
+    host.blue.__init__(host.blue.port, "blue-1")
+    host.blue.__enter__()
+
+
+@pytest.mark.parametrize("golden", sorted((pathlib.Path(__file__).parents[1] / "golden/caddy").glob("*.caddyfile")),
+                         ids=lambda p: p.stem)
+def test_every_golden_block_is_read_by_its_caddy(golden):
+    found = dict(binaries())
+    new = not golden.stem.endswith("-2.6.2")
+    if new and "new" not in found:
+        pytest.skip("no newer Caddy here")
+    binary = found["new"]() if new else server_path("caddy")
+    done = subprocess.run([binary, "adapt", "--config", golden, "--adapter", "caddyfile"], capture_output=True,
+                          text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    assert "not formatted" not in done.stderr

@@ -1,0 +1,76 @@
+"""A tiny HTTP/1.1 server in threads that says which instance it is: the two colours of traffic tests.
+
+GET /health: "ok" (or .health); GET or POST /slow: answers after .slow seconds; anything else: .name.
+Each answer has X-Instance: .name. `Upgrade: websocket` is answered with 101 and kept open.
+"""
+import socketserver
+import threading
+import time
+
+
+class Backend:
+    def __init__(self, port, name):
+        self.port, self.name, self.health, self.slow = port, name, "ok", 1.0
+        self.requests, self.in_flight, self.websockets = 0, 0, 0
+        self.lock = threading.Lock()
+        backend = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            disable_nagle_algorithm = True
+
+            def handle(self):
+                try:
+                    while backend.serve(self.rfile, self.wfile):
+                        pass
+                except OSError:
+                    pass
+
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+            request_queue_size = 256
+
+        self.server = Server(("127.0.0.1", port), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
+
+    def serve(self, rfile, wfile):
+        line = rfile.readline()
+        if not line:
+            return False
+        method, path, _ = line.decode().split()
+        headers = {}
+        while (h := rfile.readline()) not in (b"\r\n", b""):
+            key, value = h.decode().split(":", 1)
+            headers[key.strip().lower()] = value.strip()
+        body = rfile.read(int(headers.get("content-length", 0)))
+        if headers.get("upgrade", "").lower() == "websocket":
+            with self.lock:
+                self.websockets += 1
+            wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                        b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n")
+            while rfile.read1(4096):
+                pass
+            with self.lock:
+                self.websockets -= 1
+            return False
+        counted = path != "/health"
+        with self.lock:
+            self.requests += counted
+            self.in_flight += counted
+        if path.startswith("/slow"):
+            time.sleep(self.slow)
+        text = self.health if path == "/health" else self.name + ("" if not body else f" {len(body)}")
+        wfile.write((f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\nX-Instance: {self.name}\r\n\r\n{text}")
+                    .encode())
+        with self.lock:
+            self.in_flight -= counted
+        return True
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
