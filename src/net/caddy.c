@@ -2,6 +2,7 @@
 
 #include "format/json.h"
 #include "net/http.h"
+#include "sys/clock.h"
 #include "sys/sockdiag.h"
 
 #include <netinet/in.h>
@@ -22,7 +23,17 @@ static int ask(const struct caddy *c, const char *path, const char *caddyfile,
         rq.body = caddyfile;
         rq.body_len = strlen(caddyfile);
     }
-    if (http_send(&rq, ret, err) < 0) {
+    struct err first = {0};
+    int r = http_send(&rq, ret, &first);
+    if (r < 0 && first.code != ERR_TIMEOUT && strcmp(path, "/load") != 0) {
+        /* for moments after a load Caddy's old admin endpoint accepts and hangs up */
+        http_answer_done(ret);
+        sys_sleep(20 * NSEC_MS);
+        r = http_send(&rq, ret, &first);
+    }
+    if (r < 0) {
+        if (err)
+            *err = first;
         err_ctx(err, "Caddy's admin API does not answer");
         return err_hint(err, "start Caddy, or set traffic.admin to its admin address");
     }

@@ -3,6 +3,7 @@
 GET /health: "ok" (or .health); GET or POST /slow: answers after .slow seconds; anything else: .name.
 Each answer has X-Instance: .name. `Upgrade: websocket` is answered with 101 and kept open.
 """
+import socket
 import socketserver
 import threading
 import time
@@ -13,17 +14,21 @@ class Backend:
         self.port, self.name, self.health, self.slow = port, name, "ok", 1.0
         self.requests, self.in_flight, self.websockets = 0, 0, 0
         self.lock = threading.Lock()
+        self.connections = set()
         backend = self
 
         class Handler(socketserver.StreamRequestHandler):
             disable_nagle_algorithm = True
 
             def handle(self):
+                backend.connections.add(self.connection)
                 try:
                     while backend.serve(self.rfile, self.wfile):
                         pass
                 except OSError:
                     pass
+                finally:
+                    backend.connections.discard(self.connection)
 
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True
@@ -71,6 +76,17 @@ class Backend:
         return self
 
     def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """Gone at once, open connections and all. Once more is fine."""
+        if not self.thread.is_alive():
+            return
         self.server.shutdown()
-        self.server.server_close()
         self.thread.join()
+        self.server.server_close()
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass

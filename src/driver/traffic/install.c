@@ -76,6 +76,20 @@ static int runs_this_file(const struct driver_ctx *ctx, const char *current, str
                     s->traffic.admin, s->traffic.caddyfile, s->traffic.caddyfile);
 }
 
+/* A load also restarts the admin endpoint, so the first questions may be cut off or answered by the old one. */
+static int reads_back(const struct driver_ctx *ctx, const char *text, struct err *err)
+{
+    struct caddy c = admin(ctx);
+    nsec_t deadline = sys_clock_mono() + SEEN_WITHIN;
+    do {
+        cleanup_json json_t *runs = NULL;
+        if (caddy_config(&c, &runs, NULL) == 0 && runs_text(ctx, text, runs))
+            return 0;
+        sys_sleep(20 * NSEC_MS);
+    } while (sys_clock_mono() < deadline);
+    return err_set(err, ERR_FAILED, "Caddy accepted the configuration, but does not run it");
+}
+
 /* Writes the file, loads it, reads it back. Whatever fails: the old text again, in file and Caddy. */
 static int write_and_load(const struct driver_ctx *ctx, const char *old, const char *text,
                           struct err *err)
@@ -90,12 +104,8 @@ static int write_and_load(const struct driver_ctx *ctx, const char *old, const c
         return -1;
     if (sys_fault_point("traffic:written") < 0)
         return err_sys(err, ERR_FAILED, "fault point 'traffic:written'");
-    cleanup_json json_t *runs = NULL;
-    if (caddy_load(&c, text, err) == 0) {
-        if (caddy_config(&c, &runs, err) == 0 && runs_text(ctx, text, runs))
-            return 0;
-        err_set(err, ERR_FAILED, "Caddy accepted the configuration, but does not run it");
-    }
+    if (caddy_load(&c, text, err) == 0 && reads_back(ctx, text, err) == 0)
+        return 0;
     struct err again = {0};
     if (sys_file_rewrite(s->traffic.caddyfile, old, strlen(old), &again) < 0)
         return err_ctx(err, "'%s' could not be put back (%s)", s->traffic.caddyfile, again.msg);
