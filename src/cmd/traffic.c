@@ -1,11 +1,8 @@
 /* changeover traffic: who gets the requests, and the block of the Caddyfile that decides it. */
-#include "cmd/cmd.h"
+#include "cmd/session.h"
 #include "driver/traffic/log.h"
 #include "driver/traffic/ops.h"
 #include "format/rows.h"
-#include "sys/clock.h"
-#include "sys/file.h"
-#include "sys/lock.h"
 #include "translate/caddyfile.h"
 
 #include <stdio.h>
@@ -17,52 +14,6 @@ static const struct cmd_option options[] = {
     {"for", 0, "VERSION", "render: for this version of Caddy, whether it runs or not"},
     {NULL},
 };
-
-/* The service as the spec file says it. */
-struct service {
-    const struct cmd_call *call;
-    struct spec_pair spec;
-    char *dir;
-    int lock_fd;
-    struct driver_ctx ctx;
-    const struct traffic_ops *ops;
-};
-
-static void service_done(struct service *s)
-{
-    spec_free(s->spec.side[GREEN]);
-    spec_free(s->spec.side[BLUE]);
-    free(s->dir);
-    sys_close_p(&s->lock_fd);
-}
-
-static int service_open(struct service *s, const struct cmd_call *call, struct err *err)
-{
-    *s = (struct service){.call = call, .lock_fd = -1};
-    for (int c = 0; c < COLOURS; c++)
-        if (spec_load(call->spec_path, (enum colour)c, NULL, &s->spec.side[c], err) < 0)
-            return -1;
-    s->ops = traffic_find(s->spec.side[GREEN], err);
-    if (!s->ops)
-        return -1;
-    const char *name = s->spec.side[GREEN]->service;
-    s->dir = x_asprintf("%s/%s", call->state_dir ? call->state_dir : "/var/lib/changeover", name);
-    s->ctx = (struct driver_ctx){.side = {s->spec.side[GREEN], s->spec.side[BLUE]},
-                                 .service = name,
-                                 .service_dir = s->dir,
-                                 .upgrade_id = ""};
-    return 0;
-}
-
-/* What changes the traffic does so under the service's lock, as every upgrade does. */
-static int service_lock(struct service *s, struct err *err)
-{
-    const char *flag_dir = s->spec.side[GREEN]->traffic.flag_dir;
-    cleanup_free char *path = x_asprintf("%s/lock", flag_dir);
-    if (sys_dir_make(flag_dir, 0755, err) < 0 || sys_dir_make(s->dir, 0700, err) < 0)
-        return -1;
-    return sys_lock_take(path, "changeover traffic", sys_clock_mono() + 2 * NSEC_S, &s->lock_fd, err);
-}
 
 static int colour_argument(const struct cmd_call *call, enum colour *ret, struct err *err)
 {
@@ -82,7 +33,7 @@ static const struct rows_column show_columns[] = {
     {"answered", "ANSWERED", ROWS_NUMBER},    {"peers", "DIRECT CLIENTS", ROWS_TEXT},
 };
 
-static void show_colour(const struct service *s, enum colour c, const struct traffic_facts *f,
+static void show_colour(const struct session *s, enum colour c, const struct traffic_facts *f,
                         const struct traffic_counts *counts, struct rows *t)
 {
     struct traffic_load l;
@@ -91,7 +42,7 @@ static void show_colour(const struct service *s, enum colour c, const struct tra
     rows_bool(t, COL_TRAFFIC, f->seen == c);
     if (counts)
         rows_number(t, COL_ANSWERED, (double)counts->answered[c]);
-    if (s->ops->load(&s->ctx, c, &l, NULL) < 0)
+    if (s->engine.traffic->load(&s->engine.ctx, c, &l, NULL) < 0)
         return;
     if (l.listed) {
         rows_number(t, COL_REQUESTS, l.requests);
@@ -120,7 +71,7 @@ static void show_json(const struct rows *t, const struct traffic_facts *f,
     json_decref(j);
 }
 
-static int run_show(struct service *s, struct err *err)
+static int run_show(struct session *s, struct err *err)
 {
     struct traffic_facts f;
     struct traffic_counts counts = {0};
@@ -128,9 +79,9 @@ static int run_show(struct service *s, struct err *err)
     nsec_t ago = 0;
     if (last && (clock_parse(last, &ago) < 0 || ago <= 0))
         return err_set(err, ERR_USAGE, "--last %s: a time such as 10s is needed", last);
-    if (last && traffic_show_last(&s->ctx, (double)ago / 1e9, &counts, err) < 0)
+    if (last && traffic_show_last(&s->engine.ctx, (double)ago / 1e9, &counts, err) < 0)
         return -1;
-    if (s->ops->inspect(&s->ctx, &f, err) < 0)
+    if (s->engine.traffic->inspect(&s->engine.ctx, &f, err) < 0)
         return -1;
     cleanup_rows struct rows t = rows_new(show_columns, ARRAY_LEN(show_columns));
     for (int c = 0; c < COLOURS; c++)
@@ -157,76 +108,76 @@ static int run_show(struct service *s, struct err *err)
 
 /* --- the block ----------------------------------------------------------------------------- */
 
-static int run_render(struct service *s, struct err *err)
+static int run_render(struct session *s, struct err *err)
 {
     cleanup_str struct str text = {0};
     const char *version = cmd_option(s->call, "for");
-    int r = version ? caddyfile_render(s->spec.side[GREEN], s->spec.side[BLUE], version, &text, err)
-                    : s->ops->render(&s->ctx, &text, err);
+    int r = version ? caddyfile_render(s->side[GREEN], s->side[BLUE], version, &text, err)
+                    : s->engine.traffic->render(&s->engine.ctx, &text, err);
     if (r < 0)
         return -1;
     fputs(str_cstr(&text), stdout);
     return 0;
 }
 
-static int run_install(struct service *s, struct err *err)
+static int run_install(struct session *s, struct err *err)
 {
     struct traffic_facts f;
     const char *text = cmd_option(s->call, "live");
     enum colour live = text ? colour_parse(text) : COLOUR_NONE;
     if (text && live == COLOUR_NONE)
         return err_set(err, ERR_USAGE, "--live %s: green or blue", text);
-    if (s->ops->inspect(&s->ctx, &f, err) < 0)
+    if (s->engine.traffic->inspect(&s->engine.ctx, &f, err) < 0)
         return -1;
     if (live == COLOUR_NONE)
-        live = f.flag;
+        live = s->live != COLOUR_NONE ? s->live : f.flag;
     if (live == COLOUR_NONE) {
         err_set(err, ERR_USAGE, "there is no flag yet in '%s': which colour is live?",
-                s->spec.side[GREEN]->traffic.flag_dir);
+                s->side[GREEN]->traffic.flag_dir);
         return err_hint(err, "changeover traffic install --live green");
     }
     cleanup_str struct str diff = {0}, again = {0};
-    if (s->ops->install(&s->ctx, live, true, &diff, err) < 0)
+    if (s->engine.traffic->install(&s->engine.ctx, live, true, &diff, err) < 0)
         return -1;
     fputs(str_cstr(&diff), stdout);
     if (s->call->dry_run)
         return 0;
     if (diff.len) {
-        int no = cmd_confirm(s->call, "write this and reload Caddy once?", err);
+        int no = cmd_ask(s->call, "write this and reload Caddy once?", err);
         if (no)
             return no < 0 ? -1 : err_set(err, ERR_FAILED, "not installed");
     }
-    if (service_lock(s, err) < 0 || s->ops->install(&s->ctx, live, false, &again, err) < 0)
+    if (s->engine.traffic->install(&s->engine.ctx, live, false, &again, err) < 0)
         return -1;
     if (!s->call->quiet)
         fprintf(stderr, "%s; Caddy chooses %s\n", diff.len ? "installed" : "installed already",
                 colour_name(live));
-    return s->ops->readme(&s->ctx, "The block is installed in Caddy; no upgrade is under way.", err);
+    return s->engine.traffic->readme(&s->engine.ctx, "The block is installed in Caddy; no upgrade is under way.", err);
 }
 
-static int run_uninstall(struct service *s, struct err *err)
+static int run_uninstall(struct session *s, struct err *err)
 {
-    int no = cmd_confirm(s->call, "take the block out and reload Caddy once?", err);
+    int no = cmd_ask(s->call, "take the block out and reload Caddy once?", err);
     if (no)
         return no < 0 ? -1 : err_set(err, ERR_FAILED, "not taken out");
-    return service_lock(s, err) < 0 ? -1 : s->ops->uninstall(&s->ctx, err);
+    return s->engine.traffic->uninstall(&s->engine.ctx, err);
 }
 
 /* --- the flip by hand ---------------------------------------------------------------------- */
 
-static int run_preview(struct service *s, struct err *err)
+static int run_preview(struct session *s, struct err *err)
 {
     enum colour to;
-    return colour_argument(s->call, &to, err) < 0 ? -1 : s->ops->preview(&s->ctx, to, err);
+    return colour_argument(s->call, &to, err) < 0 ? -1 : s->engine.traffic->preview(&s->engine.ctx, to, err);
 }
 
-static int run_verify(struct service *s, struct err *err)
+static int run_verify(struct session *s, struct err *err)
 {
     enum colour to;
-    return colour_argument(s->call, &to, err) < 0 ? -1 : s->ops->verify(&s->ctx, to, err);
+    return colour_argument(s->call, &to, err) < 0 ? -1 : s->engine.traffic->verify(&s->engine.ctx, to, err);
 }
 
-static int run_point(struct service *s, struct err *err)
+static int run_point(struct session *s, struct err *err)
 {
     enum colour to;
     char question[160];
@@ -234,20 +185,20 @@ static int run_point(struct service *s, struct err *err)
         return -1;
     snprintf(question, sizeof(question), "send all traffic to %s now, outside of any upgrade?",
              colour_name(to));
-    int no = cmd_confirm(s->call, question, err);
+    int no = cmd_ask(s->call, question, err);
     if (no)
         return no < 0 ? -1 : err_set(err, ERR_FAILED, "the traffic stays where it is");
-    if (service_lock(s, err) < 0 || s->ops->preview(&s->ctx, to, err) < 0 ||
-        s->ops->point(&s->ctx, to, err) < 0)
+    if (s->engine.traffic->preview(&s->engine.ctx, to, err) < 0 ||
+        s->engine.traffic->point(&s->engine.ctx, to, err) < 0)
         return -1;
-    if (s->ops->verify(&s->ctx, to, err) < 0) {
+    if (s->engine.traffic->verify(&s->engine.ctx, to, err) < 0) {
         err->code = ERR_HALFWAY;
         return err_hint(err, "changeover traffic point %s", colour_name(colour_other(to)));
     }
     if (!s->call->quiet)
         fprintf(stderr, "the traffic goes to %s\nnext: changeover adopt --live %s\n", colour_name(to),
                 colour_name(to));
-    return s->ops->readme(&s->ctx, "The traffic was pointed by hand (changeover traffic point).", err);
+    return s->engine.traffic->readme(&s->engine.ctx, "The traffic was pointed by hand (changeover traffic point).", err);
 }
 
 static int run(const struct cmd_call *call, struct err *err)
@@ -255,11 +206,16 @@ static int run(const struct cmd_call *call, struct err *err)
     static const struct {
         const char *name;
         int max_args;
-        int (*run)(struct service *, struct err *);
+        unsigned flags;
+        int (*run)(struct session *, struct err *);
     } actions[] = {
-        {"show", 1, run_show},       {"render", 1, run_render},   {"install", 1, run_install},
-        {"uninstall", 1, run_uninstall}, {"point", 2, run_point}, {"preview", 2, run_preview},
-        {"verify", 2, run_verify},
+        {"show", 1, 0, run_show},
+        {"render", 1, 0, run_render},
+        {"install", 1, SESSION_LOCK, run_install},
+        {"uninstall", 1, SESSION_LOCK, run_uninstall},
+        {"point", 2, SESSION_LOCK, run_point},
+        {"preview", 2, 0, run_preview},
+        {"verify", 2, 0, run_verify},
     };
     for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
         if (!str_eq(actions[i].name, call->argv[0]))
@@ -267,9 +223,13 @@ static int run(const struct cmd_call *call, struct err *err)
         if (call->argc > actions[i].max_args)
             return err_set(err, ERR_USAGE, "traffic %s: '%s' is too much", call->argv[0],
                            call->argv[actions[i].max_args]);
-        cleanup(service_done) struct service s;
-        if (service_open(&s, call, err) < 0)
+        cleanup_session struct session s;
+        unsigned flags = call->dry_run ? 0 : actions[i].flags;
+        if (session_open(&s, call, flags | SESSION_EMPTY, NULL, err) < 0)
             return -1;
+        if (!s.engine.traffic)
+            return err_set(err, ERR_USAGE, "%s: 'traffic.driver: none' leaves nothing to do here",
+                           s.side[GREEN]->path);
         return actions[i].run(&s, err);
     }
     err_set(err, ERR_USAGE, "traffic: there is no '%s'", call->argv[0]);

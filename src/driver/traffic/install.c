@@ -98,7 +98,7 @@ static int write_and_load(const struct driver_ctx *ctx, const char *old, const c
     struct caddy c = admin(ctx);
     cleanup_free char *dir = x_asprintf("%s/traffic", ctx->service_dir);
     cleanup_free char *before = before_path(ctx);
-    if (sys_dir_make(dir, 0700, err) < 0 ||
+    if (sys_dir_make(ctx->service_dir, 0700, err) < 0 || sys_dir_make(dir, 0700, err) < 0 ||
         sys_file_write_atomic(before, old, strlen(old), 0600, err) < 0 ||
         sys_file_rewrite(s->traffic.caddyfile, text, strlen(text), err) < 0)
         return -1;
