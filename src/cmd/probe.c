@@ -25,6 +25,9 @@ static const struct cmd_option options[] = {
     {"max-step-back", 0, "SLOTS", "a getSlot answer further behind than this is a bad answer"},
     {"fresh", 0, "PERCENT", "so many requests on a connection of their own (default: 0)"},
     {"colour-header", 0, "NAME", "names the colour that answered (default: X-Changeover-Colour)"},
+    {"http", 0, "1.1|2", "over https:// (default: as the server likes)"},
+    {"cacert", 0, "FILE", "who signs the server of https:// (default: the system's)"},
+    {"insecure", 0, NULL, "accept any certificate"},
     {"websockets", 0, "N", "subscriptions held open beside the requests"},
     {"ws-url", 0, "URL", "where: ws://HOST:PORT/PATH"},
     {"ws-subscribe", 0, "MESSAGE", "the first message (default: slotSubscribe)"},
@@ -140,6 +143,12 @@ static int take_options(const struct cmd_call *call, struct probe_options *o, st
     o->slow_body = cmd_option(call, "slow-body");
     o->slow_path = cmd_option(call, "slow-path");
     o->log_path = cmd_option(call, "log");
+    const char *http = cmd_option(call, "http");
+    if (http && strcmp(http, "2") != 0 && strcmp(http, "1.1") != 0)
+        return err_set(err, ERR_USAGE, "--http takes 1.1 or 2, not '%s'", http);
+    o->http = http ? *http - '0' : 0;
+    o->ca_file = cmd_option(call, "cacert");
+    o->insecure = cmd_option(call, "insecure");
     if (o->slow_every && !o->slow_body && !o->slow_path)
         return err_set(err, ERR_USAGE, "--slow-every needs --slow-body or --slow-path");
     return 0;

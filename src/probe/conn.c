@@ -13,7 +13,6 @@
 #include <string.h>
 
 static void conn_ready(struct probe *p, struct watch *w, uint32_t events);
-static void queue_serve(struct probe *p);
 
 static void idle_remove(struct probe *p, struct conn *c)
 {
@@ -93,7 +92,7 @@ static void conn_open(struct probe *p, struct request *rq)
     p->live_conns++;
     c->state = CONN_CONNECTING;
     c->request = rq;
-    rq->conn = c;
+    rq->carrier = c;
     c->watch.fd = sys_sock_connect(&p->target.addr);
     if (c->watch.fd < 0 ||
         sys_poll_add(p->poll_fd, c->watch.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, c) < 0) {
@@ -163,14 +162,14 @@ static void conn_send(struct probe *p, struct conn *c)
     conn_write(p, c, p->out.buf, p->out.len);
 }
 
-void conn_submit(struct probe *p, struct request *rq)
+static void conn_submit(struct probe *p, struct request *rq)
 {
     struct conn *c = p->idle;
     if (c && !rq->fresh) {
         p->idle = c->next;
         c->next = NULL;
         c->request = rq;
-        rq->conn = c;
+        rq->carrier = c;
         conn_send(p, c);
         return;
     }
@@ -199,10 +198,10 @@ static void queue_serve(struct probe *p)
     }
 }
 
-void conn_timeout(struct probe *p, struct request *rq)
+static void conn_timeout(struct probe *p, struct request *rq)
 {
     char text[104], buf[32];
-    struct conn *c = rq->conn;
+    struct conn *c = rq->carrier;
     if (!c) {
         snprintf(text, sizeof(text), "all %u connections were in use until its timeout",
                  p->o.connections);
@@ -294,7 +293,7 @@ static void conn_ready(struct probe *p, struct watch *w, uint32_t events)
         conn_read(p, c, events);
 }
 
-void conn_reap(struct probe *p)
+static void conn_reap(struct probe *p)
 {
     while (p->dead) {
         struct conn *c = p->dead;
@@ -305,7 +304,7 @@ void conn_reap(struct probe *p)
     queue_serve(p);
 }
 
-void conn_done(struct probe *p)
+static void conn_done(struct probe *p)
 {
     for (unsigned i = 0; i < p->n_conns; i++) {
         struct conn *c = p->conns[i];
@@ -316,3 +315,18 @@ void conn_done(struct probe *p)
     }
     free(p->conns);
 }
+
+static int conn_start(struct probe *p, struct err *err)
+{
+    (void)p;
+    (void)err;
+    return 0;
+}
+
+const struct transport transport_plain = {
+    .start = conn_start,
+    .submit = conn_submit,
+    .timeout = conn_timeout,
+    .reap = conn_reap,
+    .done = conn_done,
+};

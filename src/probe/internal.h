@@ -18,7 +18,7 @@ struct watch {
 };
 
 struct target {
-    char *host_header, *path;
+    char *host, *host_header, *path;
     struct sys_addr addr;
 };
 
@@ -40,7 +40,7 @@ struct request {
     uint64_t number;
     nsec_t intended, deadline;
     const struct body *body;
-    struct conn *conn;
+    void *carrier;      /* what carries it now, of the transport; NULL: nothing */
     int64_t slot_floor; /* the highest slot seen when it was sent */
     bool slow, fresh;
 };
@@ -55,6 +55,16 @@ struct conn {
     struct http1 answer;
     struct str unsent;
     size_t unsent_at;
+};
+
+/* How requests travel. Each one submitted ends in request_end() or request_judge(), at once or
+ * later. */
+struct transport {
+    int (*start)(struct probe *p, struct err *err);
+    void (*submit)(struct probe *p, struct request *rq);
+    void (*timeout)(struct probe *p, struct request *rq); /* its deadline has passed: end it */
+    void (*reap)(struct probe *p); /* after each round of events; what was closed may go now */
+    void (*done)(struct probe *p); /* also when start() failed */
 };
 
 enum sock_state { SOCK_AWAY, SOCK_DIALLING, SOCK_UPGRADING, SOCK_OPEN };
@@ -81,6 +91,10 @@ struct probe {
     atomic_bool stopping, finished;
     bool sending_over, joined;
 
+    const struct transport *transport;
+    nsec_t transport_due; /* when its reap() has to run at the latest */
+    struct secure *secure;
+    bool secure_url;
     struct target target, ws_target;
     struct body *bodies, slow_body;
     size_t n_bodies;
@@ -147,11 +161,8 @@ void request_end(struct probe *p, struct request *rq, enum probe_outcome outcome
 void request_judge(struct probe *p, struct request *rq, const struct http1 *h);
 void log_flush(struct probe *p);
 
-/* conn.c */
-void conn_submit(struct probe *p, struct request *rq);
-void conn_timeout(struct probe *p, struct request *rq);
-void conn_reap(struct probe *p); /* after a round of events: closed ones may be used again */
-void conn_done(struct probe *p);
+extern const struct transport transport_plain;  /* conn.c: HTTP/1.1 */
+extern const struct transport transport_secure; /* secure.c: TLS, HTTP/2, by libcurl */
 
 /* sockets.c */
 int sockets_start(struct probe *p, struct err *err);

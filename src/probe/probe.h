@@ -3,7 +3,8 @@
  * Arrival times are fixed beforehand and latency counts from them, so a stall is charged to every
  * request that should have been sent. Each request has a number (header X-Changeover-Probe, and the
  * JSON-RPC id) and ends as exactly one outcome: the sum is asserted. A probe runs in a thread of
- * its own; a websocket set runs beside the requests. Plain HTTP/1.1 is this folder's own client. */
+ * its own; a websocket set runs beside the requests. http:// and ws:// are this folder's own
+ * client, https:// is libcurl (HTTP/1.1 or 2). */
 #pragma once
 
 #include "base/err.h"
@@ -13,7 +14,7 @@
 #include <jansson.h>
 
 struct probe_options {
-    const char *url;           /* http://host[:port]/path */
+    const char *url;           /* http:// or https://host[:port]/path */
     double rate;               /* requests a second; 0: 500 */
     unsigned connections;      /* at most so many at once; 0: 1024. Opened as needed */
     nsec_t duration;           /* of sending; 0: until probe_stop() or stop() */
@@ -25,6 +26,9 @@ struct probe_options {
     unsigned fresh_percent;     /* so many requests of 100 on a connection of their own */
     int expect_status;          /* 0: 200 */
     const char *expect_body;    /* extended regular expression; NULL: any */
+    int http;                   /* https only: 1 or 2 (HTTP/1.1, HTTP/2); 0: as the server likes */
+    const char *ca_file;        /* https only: who signs the server; NULL: the system's */
+    bool insecure;              /* https only: whoever signs it */
     bool plain;                 /* do not treat bodies as JSON-RPC */
     bool limit_step_back;       /* a getSlot answer more than max_step_back behind is bad */
     int64_t max_step_back;
@@ -111,7 +115,7 @@ struct probe_result {
     unsigned n_colours;
     struct probe_colour colours[PROBE_COLOURS]; /* the last one collects the rest */
     uint64_t connections, idle_closed;          /* opened in all; closed by the server while idle */
-    unsigned connections_max;                   /* at once */
+    unsigned connections_max;                   /* at once; 0 over https */
     bool slots_seen;                            /* of getSlot answers: */
     int64_t slot_first, slot_last, slot_step_back;
     struct probe_sockets ws;

@@ -117,9 +117,11 @@ void probe_result_text(const struct probe_result *r, struct str *out)
     if (r->stalls > r->elapsed / 50)
         str_addf(out, "  %-16sthe probe itself was late: latencies include that\n", "");
     colours_text(r, out);
-    str_addf(out, "  %-16s%llu opened, at most %u at once, %llu closed by the server while idle\n",
-             "connections", (unsigned long long)r->connections, r->connections_max,
-             (unsigned long long)r->idle_closed);
+    str_addf(out, "  %-16s%llu opened", "connections", (unsigned long long)r->connections);
+    if (r->connections_max)
+        str_addf(out, ", at most %u at once, %llu closed by the server while idle",
+                 r->connections_max, (unsigned long long)r->idle_closed);
+    str_add_c(out, '\n');
     if (r->slots_seen)
         str_addf(out, "  %-16sfrom %lld to %lld, largest step back %lld\n", "slots",
                  (long long)r->slot_first, (long long)r->slot_last, (long long)r->slot_step_back);

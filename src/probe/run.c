@@ -67,7 +67,7 @@ static void send_due(struct probe *p)
         hist_add(&p->r.lateness, now - p->next_intended);
         p->last_intended = p->next_intended;
         p->next_intended = intended_time(p, p->numbers);
-        conn_submit(p, rq);
+        p->transport->submit(p, rq);
     }
     p->acted = now;
 }
@@ -84,7 +84,7 @@ static void end_late(struct probe *p)
     for (int slow = 0; slow < 2; slow++) {
         struct request *rq;
         while ((rq = open_first(p, slow)) && rq->deadline <= now)
-            conn_timeout(p, rq);
+            p->transport->timeout(p, rq);
     }
 }
 
@@ -98,6 +98,8 @@ static nsec_t wait_time(struct probe *p)
         if (rq && rq->deadline < until)
             until = rq->deadline;
     }
+    if (p->transport_due < until)
+        until = p->transport_due;
     if (p->socks_due < until)
         until = p->socks_due;
     return until > now ? until - now : 0;
@@ -139,7 +141,7 @@ static void *probe_main(void *ctx)
             end_late(p);
         send_due(p);
         sockets_tick(p);
-        conn_reap(p);
+        p->transport->reap(p);
         ask_stop(p);
         p->now = sys_clock_mono();
         log_flush(p);
@@ -211,6 +213,10 @@ int probe_start(const struct probe_options *o, struct probe **ret, struct err *e
     if (defaults(&p->o, err) < 0 || setup_requests(p, err) < 0 || sockets_start(p, err) < 0 ||
         open_descriptors(p, err) < 0)
         goto fail;
+    p->transport = p->secure_url ? &transport_secure : &transport_plain;
+    p->transport_due = INT64_MAX;
+    if (p->transport->start(p, err) < 0)
+        goto fail;
     p->r.interval = (nsec_t)(1e9 / p->o.rate);
     p->r.started_wall = sys_clock_wall();
     p->start = p->next_intended = p->last_good = sys_clock_mono() + NSEC_MS;
@@ -279,7 +285,8 @@ void probe_free(struct probe *p)
         return;
     if (!p->joined)
         probe_stop(p, NULL);
-    conn_done(p);
+    if (p->transport)
+        p->transport->done(p);
     sockets_done(p);
     for (struct request *rq; (rq = p->free_requests);) {
         p->free_requests = (struct request *)rq->by_deadline.next;

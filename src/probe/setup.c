@@ -42,12 +42,11 @@ static int resolve(struct target *t, CURLU *u, const char *url, struct err *err)
     cleanup_free char *query = url_part(u, CURLUPART_QUERY, 0);
     if (!host || !*host)
         return err_set(err, ERR_USAGE, "URL '%s': no host", url);
-    const char *port = given_port ? given_port : "80";
+    const char *port = given_port ? given_port : str_starts(url, "https:") ? "443" : "80";
     t->path = query ? x_asprintf("%s?%s", path, query) : x_strdup(path && *path ? path : "/");
     t->host_header = given_port ? x_asprintf("%s:%s", host, port) : x_strdup(host);
-    cleanup_free char *bare =
-        *host == '[' ? x_strndup(host + 1, strcspn(host + 1, "]")) : x_strdup(host);
-    int n = sys_addr_resolve(bare, port, list, ADDRESSES, err);
+    t->host = *host == '[' ? x_strndup(host + 1, strcspn(host + 1, "]")) : x_strdup(host);
+    int n = sys_addr_resolve(t->host, port, list, ADDRESSES, err);
     if (n < 0)
         return -1;
     choose_address(t, list, n);
@@ -74,6 +73,7 @@ int target_parse(struct target *t, const char *url, const char *scheme, struct e
 
 void target_done(struct target *t)
 {
+    free(t->host);
     free(t->host_header);
     free(t->path);
 }
@@ -157,7 +157,9 @@ static int setup_bodies(struct probe *p, struct err *err)
 int setup_requests(struct probe *p, struct err *err)
 {
     const struct probe_options *o = &p->o;
-    if (check_headers(o, err) < 0 || target_parse(&p->target, o->url, "http", err) < 0 ||
+    p->secure_url = str_starts(o->url, "https://");
+    if (check_headers(o, err) < 0 ||
+        target_parse(&p->target, o->url, p->secure_url ? "https" : "http", err) < 0 ||
         setup_bodies(p, err) < 0)
         return -1;
     if (o->slow_body && !o->n_bodies)

@@ -22,6 +22,7 @@ import base64
 import hashlib
 import json
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -39,9 +40,16 @@ class Server:
         self.writers = set()
         self.sockets = set()
         self.server = None
+        self.tls = None
+        if args.tls:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(args.tls)
+
+    async def listen(self, port):
+        self.server = await asyncio.start_server(self.http, "127.0.0.1", port, backlog=4096, ssl=self.tls)
 
     async def start(self):
-        self.server = await asyncio.start_server(self.http, "127.0.0.1", self.args.port, backlog=4096)
+        await self.listen(self.args.port)
         self.port = self.server.sockets[0].getsockname()[1]
         self.ws_server = await asyncio.start_server(self.ws, "127.0.0.1", self.args.ws_port, backlog=4096)
         print(self.port, self.ws_server.sockets[0].getsockname()[1], sep="\n", flush=True)
@@ -68,7 +76,7 @@ class Server:
         for w in list(self.writers):
             self.cut(w)
         await asyncio.sleep(seconds)
-        self.server = await asyncio.start_server(self.http, "127.0.0.1", self.port, backlog=4096)
+        await self.listen(self.port)
 
     async def http(self, reader, writer):
         self.writers.add(writer)
@@ -189,6 +197,7 @@ def main():
     p.add_argument("--port", type=int, default=0)
     p.add_argument("--ws-port", type=int, default=0)
     p.add_argument("--slow", type=float, default=1.0)
+    p.add_argument("--tls", help="certificate and key")
     p.add_argument("--chunked", action="store_true")
     p.add_argument("--colour", default="green")
     p.add_argument("--flip-at", type=int, default=sys.maxsize)
