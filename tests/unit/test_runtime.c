@@ -1,190 +1,4 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "clone/sentinel.h"
-#include "driver/runtime/keeper.h"
-#include "driver/runtime/process.h"
-#include "driver/runtime/shim.h"
-#include "driver/runtime/tail.h"
-#include "sys/clock.h"
-#include "sys/file.h"
-#include "sys/lock.h"
-
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <grp.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define PATIENCE (10 * NSEC_S)
-
-/* Everything a test needs; each one has its own directory and ends all that it started. */
-struct rig {
-    char dir[64];
-    struct spec spec[COLOURS];
-    struct driver_ctx ctx;
-    struct spec_port port[2];
-    struct str said;
-    struct proc_id extra[8]; /* started beside the driver */
-    size_t extra_n;
-};
-
-static void hear(void *ctx, const struct event *ev)
-{
-    struct rig *r = ctx;
-    if (ev->text)
-        str_addf(&r->said, "%s\n", ev->text);
-}
-
-static void command(struct spec_command *cmd, const char *script)
-{
-    strv_done(&cmd->argv);
-    strv_add(&cmd->argv, "sh");
-    strv_add(&cmd->argv, "-c");
-    strv_add(&cmd->argv, script);
-    cmd->timeout = 10 * NSEC_S;
-}
-
-static void run_script(struct rig *r, enum colour c, const char *script)
-{
-    struct spec_command cmd = {0};
-    strv_done(&r->spec[c].runtime.command);
-    command(&cmd, script);
-    r->spec[c].runtime.command = cmd.argv;
-}
-
-static int rig_make(void **state)
-{
-    struct rig *r = calloc(1, sizeof(*r));
-    snprintf(r->dir, sizeof(r->dir), "/tmp/changeover-test-XXXXXX");
-    if (!mkdtemp(r->dir) || chdir(r->dir) < 0)
-        return -1;
-    static struct sink sink;
-    sink = (struct sink){hear, r};
-    for (int c = GREEN; c < COLOURS; c++) {
-        struct spec *s = &r->spec[c];
-        s->service = "demo";
-        s->path = "changeover.yml";
-        s->version = "1.0";
-        s->colour = (enum colour)c;
-        s->runtime.restart = RESTART_NEVER;
-        s->runtime.restart_delay = 10 * NSEC_MS;
-        s->runtime.restart_max = 5;
-        s->runtime.log_max_bytes = 1 << 20;
-        s->runtime.log_keep = 2;
-        s->stop.signal = SIGTERM;
-        s->stop.grace = 5 * NSEC_S;
-        s->stop.kill = false;
-        r->ctx.side[c] = s;
-        run_script(r, (enum colour)c, "echo hello; exec sleep 600");
-    }
-    r->ctx.service = "demo";
-    r->ctx.service_dir = r->dir;
-    r->ctx.upgrade_id = "u1";
-    r->ctx.sink = &sink;
-    *state = r;
-    return 0;
-}
-
-static int rig_done(void **state)
-{
-    struct rig *r = *state;
-    struct err err = {0};
-    for (int c = GREEN; c < COLOURS; c++) {
-        cleanup_free char *dir = run_dir(&r->ctx, (enum colour)c);
-        struct run run;
-        r->spec[c].stop = (struct spec_stop){.signal = SIGKILL, .grace = NSEC_S, .kill = true};
-        if (run_read(dir, &run, &err) == 0 && process_stop(&r->ctx, (enum colour)c, &err) < 0) {
-            print_error("teardown: %s\n", err.msg);
-            if (sys_proc_alive(run.shim))
-                kill(run.shim.pid, SIGKILL);
-            if (sys_proc_alive(run.pid))
-                kill(run.pid.pid, SIGKILL);
-        }
-    }
-    for (size_t i = 0; i < r->extra_n; i++)
-        if (sys_proc_alive(r->extra[i])) {
-            kill(r->extra[i].pid, SIGKILL);
-            kill(r->extra[i].pid, SIGCONT);
-        }
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    char cmd[128];
-    snprintf(cmd, sizeof(cmd), "rm -rf '%s'", r->dir);
-    int bad = chdir("/") || system(cmd);
-    str_done(&r->said);
-    free(r);
-    return bad;
-}
-
-static struct instance_facts facts(struct rig *r, enum colour c)
-{
-    struct instance_facts f;
-    struct err err = {0};
-    if (process_inspect(&r->ctx, c, &f, &err) < 0)
-        fail_msg("%s", err.msg);
-    return f;
-}
-
-static struct run record(struct rig *r, enum colour c)
-{
-    cleanup_free char *dir = run_dir(&r->ctx, c);
-    struct run run = {0};
-    struct err err = {0};
-    if (run_read(dir, &run, &err) < 0)
-        fail_msg("%s", err.msg);
-    return run;
-}
-
-static void start(struct rig *r, enum colour c)
-{
-    struct err err = {0};
-    if (process_start(&r->ctx, c, false, &err) < 0)
-        fail_msg("start: %s", err.msg);
-}
-
-static void stop(struct rig *r, enum colour c)
-{
-    struct err err = {0};
-    if (process_stop(&r->ctx, c, &err) < 0)
-        fail_msg("stop: %s", err.msg);
-}
-
-static bool log_has(struct rig *r, enum colour c, const char *text)
-{
-    struct instance_facts f = facts(r, c);
-    cleanup_str struct str t = {0};
-    runtime_log_tail(f.log_path, 100, 8000, &t);
-    return strstr(str_cstr(&t), text) != NULL;
-}
-
-static off_t size_of(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 ? st.st_size : -1;
-}
-
-/* Waits until the expression holds. */
-#define eventually(expr)                                                                           \
-    do {                                                                                           \
-        nsec_t until_ = sys_clock_mono() + PATIENCE;                                               \
-        while (!(expr)) {                                                                          \
-            if (sys_clock_mono() > until_)                                                         \
-                fail_msg("not in time: %s", #expr);                                                \
-            sys_sleep(5 * NSEC_MS);                                                                \
-        }                                                                                          \
-    } while (0)
+#include "runtime_rig.h"
 
 static void it_starts_is_seen_and_stops(void **state)
 {
@@ -400,7 +214,7 @@ static void it_goes_on_without_its_shim(void **state)
     cleanup_free char *log = x_strdup(f.log_path);
     off_t size = size_of(log);
     eventually(size_of(log) > size + 20); /* its log goes on */
-    start(r, BLUE);                             /* and no second one is started */
+    start(r, BLUE);                       /* and no second one is started */
     assert_int_equal(facts(r, BLUE).pid.pid, run.pid.pid);
     stop(r, BLUE);
     assert_false(sys_proc_alive(run.pid));
@@ -411,121 +225,16 @@ static void logs_are_rotated(void **state)
 {
     struct rig *r = *state;
     r->spec[BLUE].runtime.log_max_bytes = 1000;
-    run_script(r, BLUE, "i=0; while [ $i -lt 100 ]; do echo \"a line of text, number $i of many\"; "
-                        "i=$((i+1)); done; sleep 0.2; echo end; exec sleep 600");
+    run_script(r, BLUE,
+               "i=0; while [ $i -lt 100 ]; do echo \"a line of text, number $i of many\"; "
+               "i=$((i+1)); done; sleep 0.2; echo end; exec sleep 600");
     start(r, BLUE);
     eventually(log_has(r, BLUE, "end"));
     struct instance_facts f = facts(r, BLUE);
-    cleanup_free char *one = x_asprintf("%s.1", f.log_path), *three = x_asprintf("%s.3", f.log_path);
+    cleanup_free char *one = x_asprintf("%s.1", f.log_path),
+                      *three = x_asprintf("%s.3", f.log_path);
     assert_true(sys_path_exists(one));
     assert_false(sys_path_exists(three));
-}
-
-/* A program beside the driver, ended by the teardown. */
-static struct proc_id beside(struct rig *r, const char *file, const char *const *argv)
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        setsid();
-        execv(file, (char *const *)(uintptr_t)argv);
-        _exit(127);
-    }
-    struct proc_id id = {pid, sys_proc_start_ticks(pid)};
-    r->extra[r->extra_n++] = id;
-    char exe[512];
-    eventually(strstr(sys_task_link(pid, "exe", exe, sizeof(exe)), "test_runtime") == NULL ||
-               strstr(file, "exe") != NULL);
-    return id;
-}
-
-static bool stopped(struct proc_id id)
-{
-    struct sys_task t;
-    return sys_task_read(id.pid, &t) && t.state == 'T';
-}
-
-/* A counter that a running instance moves on. */
-static bool moves(const char *path)
-{
-    off_t was = size_of(path);
-    for (nsec_t until = sys_clock_mono() + 300 * NSEC_MS; sys_clock_mono() < until;) {
-        if (size_of(path) != was)
-            return true;
-        sys_sleep(5 * NSEC_MS);
-    }
-    return false;
-}
-#define TICKS "trap '' HUP; while :; do echo x >>ticks; sleep 0.02; done"
-
-static void freeze_holds_it_and_thaw_says_how_long(void **state)
-{
-    struct rig *r = *state;
-    struct err err = {0};
-    int fd = -1;
-    nsec_t held = 0;
-    assert_int_equal(process_freeze(&r->ctx, BLUE, NSEC_S, &fd, &err), -1); /* nothing runs */
-    run_script(r, BLUE, TICKS);
-    start(r, BLUE);
-    eventually(moves("ticks"));
-    assert_int_equal(process_freeze(&r->ctx, BLUE, 20 * NSEC_S, &fd, &err), 0);
-    assert_false(moves("ticks"));
-    assert_true(facts(r, BLUE).state == INSTANCE_RUNNING);
-    assert_int_equal(process_thaw(&r->ctx, BLUE, fd, &held, &err), 0);
-    assert_true(held >= 300 * NSEC_MS && held < 20 * NSEC_S);
-    assert_true(moves("ticks"));
-    assert_int_equal(process_thaw(&r->ctx, BLUE, -1, NULL, &err), 0);
-}
-
-static void a_freeze_ends_at_its_ceiling(void **state)
-{
-    struct rig *r = *state;
-    struct err err = {0};
-    int fd = -1;
-    nsec_t held = 0;
-    run_script(r, BLUE, TICKS);
-    start(r, BLUE);
-    eventually(moves("ticks"));
-    assert_int_equal(process_freeze(&r->ctx, BLUE, 200 * NSEC_MS, &fd, &err), 0);
-    eventually(moves("ticks"));
-    assert_int_equal(process_thaw(&r->ctx, BLUE, fd, &held, &err), -1);
-    assert_int_equal(err.code, ERR_TIMEOUT);
-    assert_true(held >= 200 * NSEC_MS && held < 5 * NSEC_S);
-}
-
-static void a_freeze_ends_with_the_tool(void **state)
-{
-    struct rig *r = *state;
-    run_script(r, BLUE, TICKS);
-    start(r, BLUE);
-    eventually(moves("ticks"));
-    pid_t tool = fork();
-    if (tool == 0) {
-        int fd = -1;
-        struct err err = {0};
-        if (process_freeze(&r->ctx, BLUE, 60 * NSEC_S, &fd, &err) < 0)
-            _exit(1);
-        if (creat("frozen", 0600) < 0)
-            _exit(1);
-        pause();
-        _exit(0);
-    }
-    eventually(sys_path_exists("frozen"));
-    assert_false(moves("ticks"));
-    kill(tool, SIGKILL);
-    waitpid(tool, NULL, 0);
-    eventually(moves("ticks"));
-}
-
-static void a_frozen_instance_can_be_stopped(void **state)
-{
-    struct rig *r = *state;
-    struct err err = {0};
-    int fd = -1;
-    start(r, BLUE);
-    assert_int_equal(process_freeze(&r->ctx, BLUE, 60 * NSEC_S, &fd, &err), 0);
-    stop(r, BLUE);
-    close(fd);
-    assert_int_equal(facts(r, BLUE).state, INSTANCE_STOPPED);
 }
 
 /* A start in a process of its own that dies at a fault point; the instance must never have run. */
@@ -560,173 +269,6 @@ static void no_crash_of_a_start_leaves_an_instance(void **state)
     }
     start(r, BLUE);
     eventually(sys_path_exists("ran"));
-}
-
-/* A listener of this program: `serve`, which prints its port into a file. */
-static int serve(const char *file)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET};
-    socklen_t n = sizeof(a);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 5) < 0 ||
-        getsockname(fd, (struct sockaddr *)&a, &n) < 0)
-        return 1;
-    cleanup_free char *tmp = x_asprintf("%s.new", file);
-    FILE *f = fopen(tmp, "w");
-    fprintf(f, "%d\n", ntohs(a.sin_port));
-    fclose(f);
-    if (rename(tmp, file) < 0)
-        return 1;
-    for (;;)
-        pause();
-}
-
-static struct proc_id served(struct rig *r, enum colour c)
-{
-    static char exe[512];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    exe[n > 0 ? n : 0] = '\0';
-    const char *const argv[] = {exe, "serve", "port", NULL};
-    struct proc_id id = beside(r, "/proc/self/exe", argv);
-    eventually(sys_path_exists("port"));
-    cleanup_fclose FILE *f = fopen("port", "r");
-    int port = 0;
-    assert_int_equal(fscanf(f, "%d", &port), 1);
-    r->port[c] = (struct spec_port){"rpc", (uint16_t)port, (uint16_t)port, 1};
-    r->spec[c].ports = &r->port[c];
-    r->spec[c].ports_n = 1;
-    r->spec[c].traffic.port = "rpc";
-    strv_done(&r->spec[c].runtime.command);
-    for (int i = 0; argv[i]; i++)
-        strv_add(&r->spec[c].runtime.command, argv[i]);
-    return id;
-}
-
-static void what_runs_is_adopted_untouched(void **state)
-{
-    struct rig *r = *state;
-    struct err err = {0};
-    cleanup_str struct str text = {0};
-    setenv("ADOPTED_VALUE", "kept", 1);
-    struct proc_id id = served(r, GREEN);
-    unsetenv("ADOPTED_VALUE");
-    if (process_adopt(&r->ctx, GREEN, 0, &text, &err) < 0)
-        fail_msg("%s", err.msg);
-    struct instance_facts f = facts(r, GREEN);
-    assert_int_equal(f.state, INSTANCE_RUNNING);
-    assert_int_equal(f.pid.pid, id.pid);
-    assert_true(f.adopted);
-    assert_true(llabs(f.started_wall_ns - sys_clock_wall()) < 60 * NSEC_S);
-    assert_non_null(strstr(str_cstr(&text), "can be started again by: cd"));
-    assert_null(strstr(str_cstr(&text), "differs"));
-    assert_int_equal(process_adopt(&r->ctx, GREEN, id.pid, &text, &err), 0);
-    start(r, GREEN); /* it runs: success */
-    int fd = -1;
-    assert_int_equal(process_freeze(&r->ctx, GREEN, 10 * NSEC_S, &fd, &err), 0);
-    assert_true(stopped(id));
-    assert_int_equal(process_thaw(&r->ctx, GREEN, fd, NULL, &err), 0);
-    assert_false(stopped(id));
-    stop(r, GREEN);
-    waitpid(id.pid, NULL, 0);
-    assert_int_equal(facts(r, GREEN).state, INSTANCE_STOPPED);
-
-    assert_int_equal(unlink("port"), 0); /* ours now, with what it had */
-    start(r, GREEN);
-    f = facts(r, GREEN);
-    assert_false(f.adopted);
-    cleanup_strv struct strv env = {0};
-    assert_int_equal(sys_task_env(f.pid.pid, &env, &err), 0);
-    assert_true(strv_has(&env, "ADOPTED_VALUE=kept"));
-}
-
-static void differences_to_the_spec_are_named(void **state)
-{
-    struct rig *r = *state;
-    struct err err = {0};
-    cleanup_str struct str text = {0};
-    struct spec_var env[] = {{"NEWVAR", "secret", 1}};
-    struct proc_id id = served(r, GREEN);
-    r->spec[GREEN].runtime.env = env;
-    r->spec[GREEN].runtime.env_n = 1;
-    r->spec[GREEN].runtime.cwd = "/usr";
-    strv_add(&r->spec[GREEN].runtime.command, "--more");
-    assert_int_equal(process_adopt(&r->ctx, GREEN, id.pid, &text, &err), 0);
-    assert_non_null(strstr(str_cstr(&text), "the spec says '--more'"));
-    assert_non_null(strstr(str_cstr(&text), "the spec says '/usr'"));
-    assert_non_null(strstr(str_cstr(&text), "NEWVAR"));
-    assert_null(strstr(str_cstr(&text), "secret"));
-}
-
-static void nothing_is_adopted_that_cannot_be(void **state)
-{
-    struct rig *r = *state;
-    struct err err = {0};
-    cleanup_str struct str text = {0};
-    struct proc_id id = served(r, GREEN);
-    r->spec[GREEN].runtime.command.v[0][0] = 'x';
-    assert_int_equal(process_adopt(&r->ctx, GREEN, id.pid, &text, &err), -1);
-    assert_non_null(strstr(err.msg, "could not be started again"));
-    assert_int_equal(facts(r, GREEN).state, INSTANCE_STOPPED);
-    kill(id.pid, SIGKILL);
-    waitpid(id.pid, NULL, 0);
-    assert_int_equal(process_adopt(&r->ctx, GREEN, 0, &text, &err), -1);
-    assert_non_null(strstr(err.msg, "nobody listens on port"));
-}
-
-static void a_supervised_process_is_refused(void **state)
-{
-    struct rig *r = *state;
-    struct err err = {0};
-    cleanup_str struct str text = {0};
-    assert_int_equal(symlink("/bin/sh", "runsv"), 0);
-    const char *const argv[] = {"runsv", "-c", "sleep 606 & echo $! >pid; wait", NULL};
-    struct proc_id super = beside(r, "./runsv", argv);
-    eventually(size_of("pid") > 0);
-    cleanup_fclose FILE *f = fopen("pid", "r");
-    int pid = 0;
-    assert_int_equal(fscanf(f, "%d", &pid), 1);
-    r->extra[r->extra_n++] = (struct proc_id){pid, sys_proc_start_ticks(pid)};
-    assert_int_equal(process_adopt(&r->ctx, GREEN, pid, &text, &err), -1);
-    assert_int_equal(err.code, ERR_FOREIGN);
-    assert_non_null(strstr(err.msg, "'runsv'"));
-    assert_non_null(strstr(err.hint, "changeover start green"));
-    assert_true(sys_proc_alive(super));
-}
-
-static void keepers_are_read_from_control_groups(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *cgroup, *ours, *who;
-    } rows[] = {
-        {"0::/system.slice/agave.service\n", "0::/\n", "the unit agave.service"},
-        {"0::/system.slice/run-12.scope\n", "0::/\n", "the unit run-12.scope"},
-        {"0::/user.slice/user-1000.slice/session-3.scope\n", "0::/\n", NULL},
-        {"0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service\n", "0::/\n",
-         "the unit x.service"},
-        {"0::/user.slice/user-1000.slice/user@1000.service/app.slice/term.scope\n", "0::/\n", NULL},
-        {"0::/system.slice/docker-abc.scope\n", "0::/\n", "a Docker container"},
-        {"12:pids:/docker/abc\n0::/\n", "0::/\n", "a Docker container"},
-        {"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-1.scope\n", "0::/\n",
-         "a containerd container"},
-        {"0::/system.slice/docker.service\n", "0::/\n", "the unit docker.service"},
-        {"0::/machine.slice/libpod-1.scope\n", "0::/\n", "a Podman container"},
-        {"0::/\n", "0::/\n", NULL},
-        {"0::/system.slice/ci.service\n", "0::/system.slice/ci.service\n", NULL},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        char who[300] = "";
-        bool shared = false;
-        bool kept = keeper_in_cgroup(rows[i].cgroup, rows[i].ours, who, sizeof(who), &shared);
-        assert_int_equal(kept, rows[i].who != NULL);
-        if (rows[i].who)
-            assert_string_equal(who, rows[i].who);
-        assert_int_equal(shared, i + 1 == ARRAY_LEN(rows));
-    }
-    assert_true(keeper_is_supervisor("containerd-shim"));
-    assert_true(keeper_is_supervisor("PM2 v5.3.0: God"));
-    assert_false(keeper_is_supervisor("bash"));
 }
 
 static void boot_is_a_mark(void **state)
@@ -772,8 +314,8 @@ static void data_must_be_its_own(void **state)
     assert_int_equal(process_start(&r->ctx, BLUE, false, &err), -1);
     assert_int_equal(mkdir(data, 0700), 0);
     assert_int_equal(process_start(&r->ctx, BLUE, false, &err), -1);
-    struct sentinel s = {.service = "demo", .colour = "green", .volume = "ledger",
-                         .state = SENTINEL_LIVE};
+    struct sentinel s = {
+        .service = "demo", .colour = "green", .volume = "ledger", .state = SENTINEL_LIVE};
     assert_int_equal(sentinel_write(data, &s, &err), 0);
     assert_int_equal(process_start(&r->ctx, BLUE, false, &err), -1);
     snprintf(s.colour, sizeof(s.colour), "blue");
@@ -869,13 +411,8 @@ static void a_port_that_stays_taken_is_named(void **state)
     assert_non_null(strstr(err.msg, "(rpc) is taken by process"));
 }
 
-int main(int argc, char **argv)
+static int run(const char *name)
 {
-    if (argc == 3 && strcmp(argv[1], "shim") == 0)
-        return shim_main(argv[2]);
-    if (argc == 3 && strcmp(argv[1], "serve") == 0)
-        return serve(argv[2]);
-#define rigged(test) cmocka_unit_test_setup_teardown(test, rig_make, rig_done)
     const struct CMUnitTest tests[] = {
         rigged(it_starts_is_seen_and_stops),
         rigged(the_child_gets_what_the_spec_says),
@@ -888,16 +425,7 @@ int main(int argc, char **argv)
         rigged(a_stop_command_is_asked_first),
         rigged(it_goes_on_without_its_shim),
         rigged(logs_are_rotated),
-        rigged(freeze_holds_it_and_thaw_says_how_long),
-        rigged(a_freeze_ends_at_its_ceiling),
-        rigged(a_freeze_ends_with_the_tool),
-        rigged(a_frozen_instance_can_be_stopped),
         rigged(no_crash_of_a_start_leaves_an_instance),
-        rigged(what_runs_is_adopted_untouched),
-        rigged(differences_to_the_spec_are_named),
-        rigged(nothing_is_adopted_that_cannot_be),
-        rigged(a_supervised_process_is_refused),
-        rigged(keepers_are_read_from_control_groups),
         rigged(boot_is_a_mark),
         rigged(a_record_of_another_boot_is_not_believed),
         rigged(data_must_be_its_own),
@@ -905,16 +433,10 @@ int main(int argc, char **argv)
         rigged(arguments_and_version_are_checked_first),
         rigged(a_port_that_stays_taken_is_named),
     };
-    /* Where nothing is allowed: no control groups, no other user, no lower niceness. */
-    pid_t plain = getuid() == 0 ? fork() : -1;
-    if (plain == 0) {
-        if (setgroups(0, NULL) < 0 || setgid(65534) < 0 || setuid(65534) < 0)
-            _exit(1);
-        prctl(PR_SET_DUMPABLE, 1);
-        _exit(cmocka_run_group_tests_name("as an unprivileged user", tests, NULL, NULL));
-    }
-    int failed = cmocka_run_group_tests_name("runtime", tests, NULL, NULL), status = 0;
-    if (plain > 0 && waitpid(plain, &status, 0) == plain)
-        failed += status != 0;
-    return failed;
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    return rig_main(argc, argv, run);
 }
