@@ -129,8 +129,7 @@ static void child_exec(const struct proc_spec *spec, int go, int report, const i
         child_fail(report, 0);
     if (spec->cwd && chdir(spec->cwd) < 0)
         child_fail(report, 1);
-    if (spec->set_ids &&
-        (setgroups(0, NULL) < 0 || setgid(spec->gid) < 0 || setuid(spec->uid) < 0))
+    if (spec->set_ids && (setgroups(0, NULL) < 0 || setgid(spec->gid) < 0 || setuid(spec->uid) < 0))
         child_fail(report, 2);
     char *const *argv = (char *const *)(uintptr_t)spec->argv;
     if (spec->envp)
@@ -168,38 +167,51 @@ static void stream_read(struct stream *s)
     str_add_n(s->to, buf, (size_t)n < room ? (size_t)n : room);
 }
 
-/* Reads both streams until the child is gone; a grandchild that keeps them open does not hold us. */
+/* Time is up, or it was asked to end: SIGTERM to its group, and SIGKILL when the grace is over too.
+ */
+struct ending {
+    nsec_t deadline;
+    int sent;
+};
+
+static void end_in_time(struct ending *e, pid_t pid, const struct proc_spec *spec,
+                        struct proc_result *ret)
+{
+    bool asked = spec->tick && spec->tick(spec->tick_ctx) >= 2 && e->sent == 0;
+    if (e->sent >= 2 || (!asked && sys_clock_mono() < e->deadline))
+        return;
+    ret->interrupted = ret->interrupted || asked;
+    ret->timed_out = !ret->interrupted;
+    kill(-pid, e->sent == 0 ? SIGTERM : SIGKILL);
+    e->deadline = sys_clock_mono() + TERM_GRACE;
+    e->sent++;
+}
+
+/* Reads both streams until the child is gone; a grandchild that keeps them open does not hold us.
+ */
 static int collect(pid_t pid, int pidfd, struct stream s[2], const struct proc_spec *spec,
                    struct proc_result *ret)
 {
-    nsec_t deadline = sys_clock_mono() + (spec->timeout ? spec->timeout : TIMEOUT_DEFAULT);
-    int sent = 0, status = 0;
+    struct ending e = {.deadline =
+                           sys_clock_mono() + (spec->timeout ? spec->timeout : TIMEOUT_DEFAULT)};
+    int status = 0;
     for (;;) {
         struct pollfd p[3] = {{.fd = s[0].fd, .events = POLLIN},
                               {.fd = s[1].fd, .events = POLLIN},
                               {.fd = pidfd, .events = POLLIN}};
-        nsec_t left = deadline - sys_clock_mono();
-        int ms = left <= 0 ? 0 : left > TICK ? (int)(TICK / NSEC_MS) : (int)(left / NSEC_MS) + 1;
-        int ready = poll(p, 3, ms);
-        if (spec->tick && spec->tick(spec->tick_ctx) >= 2 && sent == 0) {
-            ret->interrupted = true;
-            left = 0;
-        }
+        nsec_t left = e.deadline - sys_clock_mono();
+        bool near = left > 0 && left < TICK && e.sent < 2;
+        int ready = poll(p, 3, (int)((near ? left : TICK) / NSEC_MS) + 1);
         for (int i = 0; i < 2; i++)
             if (ready > 0 && p[i].revents)
                 stream_read(&s[i]);
         if (ready > 0 && p[2].revents && !(p[0].revents & POLLIN) && !(p[1].revents & POLLIN))
             break;
-        if (left <= 0 && sent < 2) {
-            kill(-pid, sent == 0 ? SIGTERM : SIGKILL);
-            ret->timed_out = !ret->interrupted;
-            deadline = sys_clock_mono() + TERM_GRACE;
-            sent++;
-        }
+        end_in_time(&e, pid, spec, ret);
     }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (sent)
+    if (e.sent)
         kill(-pid, SIGKILL); /* what it left in its group */
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -268,11 +280,12 @@ int sys_proc_run_ok(const struct proc_spec *spec, struct proc_result *ret, struc
     if (sys_proc_run(spec, ret, err) < 0)
         return -1;
     char words[24];
+    if (ret->interrupted)
+        return err_set(err, ERR_INTERRUPTED, "'%s' was ended, as asked", spec->argv[0]);
     if (ret->timed_out)
-        return err_set(err, ERR_TIMEOUT, "'%s' did not end within %s and was killed",
-                       spec->argv[0],
-                       clock_words(words, sizeof(words),
-                                   spec->timeout ? spec->timeout : TIMEOUT_DEFAULT));
+        return err_set(
+            err, ERR_TIMEOUT, "'%s' did not end within %s and was killed", spec->argv[0],
+            clock_words(words, sizeof(words), spec->timeout ? spec->timeout : TIMEOUT_DEFAULT));
     if (ret->status != 0)
         return err_set(err, ERR_FAILED, "'%s' ended with status %d: %s", spec->argv[0], ret->status,
                        last_line(ret->err.len ? &ret->err : &ret->out));

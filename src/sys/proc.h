@@ -1,7 +1,7 @@
 /* Processes: run a program without a shell, look at one, end one.
  *
- * A process is named by pid and start time (proc(5) stat field 22, clock ticks since boot) together:
- * a pid alone may be somebody else's by now. */
+ * A process is named by pid and start time (proc(5) stat field 22, clock ticks since boot)
+ * together: a pid alone may be somebody else's by now. */
 #pragma once
 
 #include "base/clock.h"
@@ -21,16 +21,17 @@ struct proc_spec {
     const char *const *argv; /* argv[0] is looked up in PATH if it has no slash */
     const char *const *envp; /* NULL: ours */
     const char *cwd;         /* NULL: ours */
-    nsec_t timeout;          /* 0: 60 s. When it passes: SIGTERM, 2 s, SIGKILL to its process group */
-    size_t max_output;       /* per stream; 0: 64 KiB; the rest is read and dropped */
-    uid_t uid;               /* with gid: run as; used if set_ids */
+    nsec_t timeout;    /* 0: 60 s. When it passes: SIGTERM, 2 s, SIGKILL to its process group */
+    size_t max_output; /* per stream; 0: 64 KiB; the rest is read and dropped */
+    uid_t uid;         /* with gid: run as; used if set_ids */
     gid_t gid;
     bool set_ids;
     /* called in the parent with the child's id before it may run (it waits on a pipe); an error
      * there ends the child unrun. May be NULL. */
     int (*started)(void *ctx, struct proc_id id, struct err *err);
     void *ctx;
-    /* called every 200 ms at least while it runs; 2 or more: end it now, as if its time were up. May be NULL. */
+    /* called every 200 ms at least while it runs; 2 or more: end it now, as if its time were up.
+     * May be NULL. */
     int (*tick)(void *ctx);
     void *tick_ctx;
 };
@@ -38,7 +39,7 @@ struct proc_spec {
 struct proc_result {
     int status; /* exit status, or 128 + signal */
     bool timed_out;
-    bool interrupted; /* `tick` asked for its end */
+    bool interrupted;    /* `tick` asked for its end */
     struct str out, err; /* the caller's: proc_result_done() */
 };
 void proc_result_done(struct proc_result *r);
@@ -63,8 +64,8 @@ int sys_proc_signal(struct proc_id id, int sig);
 /* Waits (pidfd) until it is gone; false when the deadline (monotonic, 0: for ever) comes first. */
 bool sys_proc_wait_gone(struct proc_id id, nsec_t deadline);
 
-/* Runs it in the foreground, with our terminal and descriptors 0 to 2, and waits. Returns its exit status (128 + signal),
- * or -1 if it could not be started. */
+/* Runs it in the foreground, with our terminal and descriptors 0 to 2, and waits. Returns its exit
+ * status (128 + signal), or -1 if it could not be started. */
 must_check int sys_proc_run_foreground(const char *const *argv, struct err *err);
 
 /* Starts argv in a session of its own, detached from us: stdin /dev/null, stdout and stderr to

@@ -79,6 +79,28 @@ static void programs_run_with_a_deadline(void **state)
     proc_result_done(&r);
 }
 
+static int end_it(void *ctx)
+{
+    return ++*(int *)ctx > 2 ? 2 : 0;
+}
+
+static void a_program_is_ended_when_asked(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    cleanup_proc_result struct proc_result r = {0};
+    const char *const argv[] = {"sleep", "30", NULL};
+    int ticks = 0;
+    nsec_t t0 = sys_clock_mono();
+    assert_int_equal(
+        sys_proc_run_ok(&(struct proc_spec){.argv = argv, .tick = end_it, .tick_ctx = &ticks}, &r,
+                        &err),
+        -1);
+    assert_int_equal(err.code, ERR_INTERRUPTED);
+    assert_false(r.timed_out);
+    assert_true(sys_clock_mono() - t0 < 10 * NSEC_S);
+}
+
 static void a_background_child_does_not_hold_us(void **state)
 {
     (void)state;
@@ -104,7 +126,8 @@ static void a_program_that_was_not_noted_never_runs(void **state)
     cleanup_proc_result struct proc_result r = {0};
     const char *const argv[] = {"touch", "ran", NULL};
     assert_int_equal(
-        sys_proc_run(&(struct proc_spec){.argv = argv, .started = refuse, .ctx = &id}, &r, &err), -1);
+        sys_proc_run(&(struct proc_spec){.argv = argv, .started = refuse, .ctx = &id}, &r, &err),
+        -1);
     assert_true(id.pid > 0);
     assert_false(sys_proc_alive(id));
     assert_false(sys_path_exists("ran"));
@@ -152,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_replaced_whole),
         cmocka_unit_test(programs_run_with_a_deadline),
+        cmocka_unit_test(a_program_is_ended_when_asked),
         cmocka_unit_test(a_background_child_does_not_hold_us),
         cmocka_unit_test(a_program_that_was_not_noted_never_runs),
         cmocka_unit_test(detached_programs_are_known_and_ended),

@@ -6,24 +6,24 @@
 #include "driver/context.h"
 
 enum instance_state {
-    INSTANCE_STOPPED,  /* nothing of it runs */
-    INSTANCE_RUNNING,  /* it runs, or is about to be restarted by policy (then pid.pid is 0) */
-    INSTANCE_EXITED,   /* it ended by itself, and is not restarted (any more) */
-    INSTANCE_UNKNOWN,  /* something runs that we cannot account for: text says what; stop ends it */
+    INSTANCE_STOPPED, /* nothing of it runs */
+    INSTANCE_RUNNING, /* it runs, or is about to be restarted by policy (then pid.pid is 0) */
+    INSTANCE_EXITED,  /* it ended by itself, and is not restarted (any more) */
+    INSTANCE_UNKNOWN, /* something runs that we cannot account for: text says what; stop ends it */
 };
 
 struct instance_facts {
     enum instance_state state;
-    struct proc_id pid;        /* of the service's process */
+    struct proc_id pid; /* of the service's process */
     nsec_t started_wall_ns;
-    int restarts;              /* since its start was asked for */
-    int last_status;           /* exit status or 128 + signal of the last run, -1: none */
+    int restarts;    /* since its start was asked for */
+    int last_status; /* exit status or 128 + signal of the last run, -1: none */
     nsec_t exited_wall_ns;
-    char version[64];          /* recorded at its start */
-    bool adopted;              /* not started by us: no shim, no restart */
-    bool boot;                 /* it is to come back after a reboot */
-    char text[256];            /* for people: "it ended by itself with status 1 after 2.1 s" */
-    char log_path[256];        /* runtime_log_tail() (runtime/tail.h) has its last lines */
+    char version[64];   /* recorded at its start */
+    bool adopted;       /* not started by us: no shim, no restart */
+    bool boot;          /* it is to come back after a reboot */
+    char text[256];     /* for people: "it ended by itself with status 1 after 2.1 s" */
+    char log_path[256]; /* runtime_log_tail() (runtime/tail.h) has its last lines */
 };
 
 /* Read-only; never blocks for more than 100 ms. */
@@ -36,16 +36,16 @@ typedef int runtime_validate_fn(const struct driver_ctx *ctx, enum colour c, con
                                 struct err *err);
 
 /* Starts the instance of colour c by its stored spec, as a standby (standby_nice ...) or not.
- * Pre:   every volume's sentinel says c (checked here, so nothing starts on an empty mount point); its
- *        identity files differ from the other colour's, as the instance will see them.
- * Post:  it runs under our shim, known by pid and start time; or nothing of it runs.
- * Again: an instance of c that runs already and was started for this generation is success.
- * A crash before the pid is stored leaves no instance: the child waits on a pipe and ends at end of file. */
+ * Pre:   every volume's sentinel says c (checked here, so nothing starts on an empty mount point);
+ * its identity files differ from the other colour's, as the instance will see them. Post:  it runs
+ * under our shim, known by pid and start time; or nothing of it runs. Again: an instance of c that
+ * runs already and was started for this generation is success. A crash before the pid is stored
+ * leaves no instance: the child waits on a pipe and ends at end of file. */
 typedef int runtime_start_fn(const struct driver_ctx *ctx, enum colour c, bool standby,
                              struct err *err);
 
-/* Asks it to stop (stop.command, else stop.signal), waits stop.grace, then SIGKILL if stop.kill allows.
- * Post: proven gone: its cgroup, else every descendant, is empty, and its ports are free.
+/* Asks it to stop (stop.command, else stop.signal), waits stop.grace, then SIGKILL if stop.kill
+ * allows. Post: proven gone: its cgroup, else every descendant, is empty, and its ports are free.
  * Not gone in time: ERR_TIMEOUT, it still runs and the message says which process.
  * Again: stopped already is success. */
 typedef int runtime_stop_fn(const struct driver_ctx *ctx, enum colour c, struct err *err);
@@ -53,22 +53,24 @@ typedef int runtime_stop_fn(const struct driver_ctx *ctx, enum colour c, struct 
 /* Priority, io class and cpu weight of live; safe to repeat. */
 typedef int runtime_promote_fn(const struct driver_ctx *ctx, enum colour c, struct err *err);
 
-/* Stops every process of the instance where it is (cgroup freezer, else SIGSTOP), held by a child that
- * thaws when its pipe ends (we die) or at `ceiling`. *ret_fd: close it to thaw; runtime_thawed tells
- * whether the ceiling came first. */
+/* Stops every process of the instance where it is (cgroup freezer, else SIGSTOP), held by a child
+ * that thaws when its pipe ends (we die) or at `ceiling`. *ret_fd: close it to thaw; runtime_thawed
+ * tells whether the ceiling came first. */
 typedef int runtime_freeze_fn(const struct driver_ctx *ctx, enum colour c, nsec_t ceiling,
                               int *ret_fd, struct err *err);
-/* Thaws: returns 0 with *ret_held_ns, or ERR_TIMEOUT if the ceiling had thawed it before. Takes fd over. fd -1
- * (recovery): thaws whatever is frozen of it, by whomever; nothing frozen is success. */
-typedef int runtime_thaw_fn(const struct driver_ctx *ctx, enum colour c, int fd, nsec_t *ret_held_ns,
-                            struct err *err);
+/* Thaws: returns 0 with *ret_held_ns, or ERR_TIMEOUT if the ceiling had thawed it before. Takes fd
+ * over. fd -1 (recovery): thaws whatever is frozen of it, by whomever; nothing frozen is success.
+ */
+typedef int runtime_thaw_fn(const struct driver_ctx *ctx, enum colour c, int fd,
+                            nsec_t *ret_held_ns, struct err *err);
 
 /* Whether the instance comes back after a reboot (`start --boot` of the boot unit asks). */
 typedef int runtime_boot_fn(const struct driver_ctx *ctx, enum colour c, bool on, struct err *err);
 
 /* First contact: records the running process as colour c's instance (argv, environment, cwd, user,
- * limits into service_dir/runtime/c/adopted.json). Refuses one that another supervisor keeps (a unit's cgroup,
- * a parent that is a known supervisor), naming it. pid 0: found by the listening socket on traffic.port. */
+ * limits into service_dir/runtime/c/adopted.json). Refuses one that another supervisor keeps (a
+ * unit's cgroup, a parent that is a known supervisor), naming it. pid 0: found by the listening
+ * socket on traffic.port. */
 typedef int runtime_adopt_fn(const struct driver_ctx *ctx, enum colour c, pid_t pid,
                              struct str *ret_text, struct err *err);
 

@@ -80,8 +80,7 @@ static void holder_words(const struct spec *s, const struct sock_info *i, char *
     pid_t pid = sys_sock_owner(i->inode);
     sys_proc_comm(pid, comm, sizeof(comm));
     snprintf(buf, size, "port %u/%s (%s) is taken by process %d (%s)", i->local.port,
-             i->protocol == IPPROTO_UDP ? "udp" : "tcp", port_of(s, i->local.port), (int)pid,
-             comm);
+             i->protocol == IPPROTO_UDP ? "udp" : "tcp", port_of(s, i->local.port), (int)pid, comm);
 }
 
 int ports_proof(const struct driver_ctx *ctx, enum colour c, const struct port_holders *before,
