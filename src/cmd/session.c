@@ -107,6 +107,7 @@ static int refuse_maintenance(struct session *s, struct err *err)
 static int open_journal(struct session *s, unsigned flags, struct err *err)
 {
     s->state_root = session_state_root(s->call);
+    s->service = x_strdup(s->side[GREEN]->service); /* outlives a spec that is bound anew */
     s->service_dir = x_asprintf("%s/%s", s->state_root, s->side[GREEN]->service);
     if (journal_open(s->service_dir, (flags & SESSION_CREATE) != 0, &s->j, err) < 0) {
         if (err->code != ERR_NOT_FOUND || !(flags & SESSION_EMPTY))
@@ -160,7 +161,7 @@ static int set_up_engine(struct session *s, struct err *err)
     e->j = s->j;
     e->up = &s->up;
     e->out = &s->out;
-    e->ctx.service = s->side[GREEN]->service;
+    e->ctx.service = s->service;
     e->ctx.service_dir = s->service_dir;
     for (int c = GREEN; c < COLOURS; c++)
         e->ctx.side[c] = s->side[c];
@@ -252,5 +253,6 @@ void session_done(struct session *s)
     free(s->spec_path);
     free(s->state_root);
     free(s->service_dir);
+    free(s->service);
     free(s->file_text);
 }

@@ -15,7 +15,7 @@ enum session_flag {
 
 struct session {
     const struct cmd_call *call;
-    char *spec_path, *state_root, *service_dir;
+    char *spec_path, *state_root, *service_dir, *service;
     char *file_text;               /* the spec file as it is now */
     struct spec *side[COLOURS];    /* each colour's own: stored, else the file's */
     struct generation gen[COLOURS];

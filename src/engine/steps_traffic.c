@@ -129,15 +129,17 @@ static int drain_apply(struct engine *e, const struct plan_step *s, char *result
             return -1;
         zeros = quiet(e, &l) ? zeros + 1 : 0;
         nsec_t now = sys_clock_mono();
-        if (zeros >= DRAIN_ZEROS && (l.websockets == 0 || now >= deadline || e->drop))
+        if (zeros >= DRAIN_ZEROS && (l.websockets == 0 || now >= begun + t->drain_websockets || e->drop))
             break;
         if (now >= deadline && zeros < DRAIN_ZEROS && (zeros == 0 || now >= deadline + NSEC_S))
             return drain_late(s, &l, err);
         char text[128];
         snprintf(text, sizeof(text), "draining %s: %d requests, %d websockets, %d direct", colour_name(s->colour),
                  l.requests, l.websockets, l.foreign);
-        event_progress(&e->tee, text, (double)(now - begun) / 1e9, (double)t->drain_deadline / 1e9, "s", 0,
-                       deadline - now);
+        /* What is waited for: requests and direct clients, and after them the websockets. */
+        nsec_t most = zeros ? t->drain_websockets : t->drain_deadline;
+        event_progress(&e->tee, text, (double)(now - begun) / 1e9, (double)most / 1e9, "s", 0,
+                       begun + most - now);
         sys_sleep(zeros ? DRAIN_LOOK : 2 * DRAIN_LOOK);
     }
     snprintf(result, STEP_RESULT, "%s has no request in flight; %d websocket%s left, which its stop closes",

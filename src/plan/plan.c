@@ -200,12 +200,17 @@ static void add_flip(struct builder *b, enum colour to)
 
 static void add_drain(struct builder *b, enum colour c)
 {
+    const struct spec_traffic *t = &b->goal->side[c]->traffic;
     struct plan_step *s = add(b, ACT_DRAIN, c, "drain");
-    char most[24];
-    s->effect = TEXT(b, "drain %s: no request in flight three times in a row, no connection but the proxy's idle "
-                        "ones; websockets and stragglers get until %s",
-                     colour_name(c),
-                     clock_words(most, sizeof(most), b->goal->side[c]->traffic.drain_deadline));
+    char requests[24], websockets[24];
+    clock_words(requests, sizeof(requests), t->drain_deadline);
+    clock_words(websockets, sizeof(websockets), t->drain_websockets);
+    s->effect = TEXT(b, "drain %s: no request in flight three times in a row and no connection but the proxy's idle "
+                        "ones, within %s; %s",
+                     colour_name(c), requests,
+                     t->websockets == WS_NONE
+                         ? "else it keeps running"
+                         : TEXT(b, "else it keeps running; websockets may stay for %s", websockets));
     s->always = true;
 }
 

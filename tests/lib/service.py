@@ -102,7 +102,7 @@ class Service:
                 "which_port": self.which_port, "preview_ports": self.previews,
                 "health": {"path": "/health", "body": "^ok$"},
                 "identify": {"method": "getIdentity", "field": "result.identity"},
-                "drain": {"deadline": "5s"},
+                "drain": {"deadline": "5s", "websockets": "1s"},
             },
             "gate": {
                 "passes": 2, "interval": "100ms", "deadline": "60s",
