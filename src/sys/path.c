@@ -32,15 +32,41 @@ char *sys_path_existing(const char *path)
     return p;
 }
 
+/* If what comes behind `base` in `full` begins with a link (one that leads nowhere yet), the path with the link
+ * followed; else NULL. */
+static char *follow(const char *base, const char *full)
+{
+    char target[PATH_MAX];
+    const char *rest = full + strlen(base);
+    rest += strspn(rest, "/");
+    size_t n = strcspn(rest, "/");
+    cleanup_free char *link = x_asprintf("%s/%.*s", base, (int)n, rest);
+    ssize_t got = readlink(link, target, sizeof(target) - 1);
+    if (got <= 0)
+        return NULL;
+    target[got] = '\0';
+    return *target == '/' ? x_asprintf("%s%s", target, rest + n)
+                          : x_asprintf("%s/%s%s", base, target, rest + n);
+}
+
 char *sys_path_resolve(const char *path)
 {
     char real[PATH_MAX];
     cleanup_free char *full = absolute(path);
     cleanup_free char *base = sys_path_existing(full);
-    const char *rest = full + strlen(base);
 
+    for (int links = 0; links < 40; links++) {
+        char *next = follow(base, full);
+        if (!next)
+            break;
+        free(full);
+        full = next;
+        free(base);
+        base = sys_path_existing(full);
+    }
     if (!realpath(base, real))
         return TAKE(full);
+    const char *rest = full + strlen(base);
     rest += strspn(rest, "/");
     if (!*rest)
         return x_strdup(real);
