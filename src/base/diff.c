@@ -55,15 +55,15 @@ static void add(struct edits *e, char what, size_t i, size_t j)
 }
 
 /* Longest common subsequence of the lines [from, a_to) and [from, b_to). */
-static void walk(const struct lines *a, const struct lines *b, size_t from, size_t a_to, size_t b_to,
-                 struct edits *e)
+static void walk(const struct lines *a, const struct lines *b, size_t from, size_t a_to,
+                 size_t b_to, struct edits *e)
 {
     size_t m = a_to - from, n = b_to - from, i = 0, j = 0, w = n + 1;
     bool small = (m + 1) <= TABLE_MAX / w;
     unsigned *t = small ? x_alloc((m + 1) * w * sizeof(*t)) : NULL;
     for (size_t x = small ? m : 0; x-- > 0;)
         for (size_t y = n; y-- > 0;)
-            t[x * w + y] = same(a, from + x, b, from + y) ? t[(x + 1) * w + y + 1] + 1
+            t[x * w + y] = same(a, from + x, b, from + y)           ? t[(x + 1) * w + y + 1] + 1
                            : t[(x + 1) * w + y] >= t[x * w + y + 1] ? t[(x + 1) * w + y]
                                                                     : t[x * w + y + 1];
     while (i < m || j < n) {
@@ -111,7 +111,7 @@ static void print_line(struct str *ret, char what, const struct lines *l, size_t
 static size_t hunk_end(const struct edits *e, size_t first)
 {
     size_t last = first;
-    for (size_t i = first; i < e->n && i <= last + 2 * AROUND; i++)
+    for (size_t i = first; i < e->n && i <= last + 2 * AROUND + 1; i++)
         if (e->v[i].what != ' ')
             last = i;
     return last + 1 + AROUND < e->n ? last + 1 + AROUND : e->n;

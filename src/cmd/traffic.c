@@ -25,12 +25,21 @@ static int colour_argument(const struct cmd_call *call, enum colour *ret, struct
 
 /* --- show ---------------------------------------------------------------------------------- */
 
-enum { COL_COLOUR, COL_TRAFFIC, COL_REQUESTS, COL_WEBSOCKETS, COL_DIRECT, COL_WAITING, COL_ANSWERED, COL_PEERS };
+enum {
+    COL_COLOUR,
+    COL_TRAFFIC,
+    COL_REQUESTS,
+    COL_WEBSOCKETS,
+    COL_DIRECT,
+    COL_WAITING,
+    COL_ANSWERED,
+    COL_PEERS
+};
 static const struct rows_column show_columns[] = {
-    {"colour", "COLOUR", ROWS_TEXT},          {"traffic", "TRAFFIC", ROWS_BOOL},
-    {"requests", "IN-FLIGHT", ROWS_NUMBER},   {"websockets", "WEBSOCKETS", ROWS_NUMBER},
-    {"direct", "DIRECT", ROWS_NUMBER},        {"waiting", "WAITING", ROWS_NUMBER},
-    {"answered", "ANSWERED", ROWS_NUMBER},    {"peers", "DIRECT CLIENTS", ROWS_TEXT},
+    {"colour", "COLOUR", ROWS_TEXT},        {"traffic", "TRAFFIC", ROWS_BOOL},
+    {"requests", "IN-FLIGHT", ROWS_NUMBER}, {"websockets", "WEBSOCKETS", ROWS_NUMBER},
+    {"direct", "DIRECT", ROWS_NUMBER},      {"waiting", "WAITING", ROWS_NUMBER},
+    {"answered", "ANSWERED", ROWS_NUMBER},  {"peers", "DIRECT CLIENTS", ROWS_TEXT},
 };
 
 static void show_colour(const struct session *s, enum colour c, const struct traffic_facts *f,
@@ -57,14 +66,15 @@ static void show_colour(const struct session *s, enum colour c, const struct tra
 static void show_json(const struct rows *t, const struct traffic_facts *f,
                       const struct traffic_counts *counts)
 {
-    json_t *j = json_pack("{s:s, s:s, s:b, s:b, s:s, s:b, s:b, s:s, s:o}", "flag", colour_name(f->flag),
-                          "seen", colour_name(f->seen), "reachable", f->reachable, "installed",
-                          f->installed, "version", f->version, "hold", f->hold, "failover",
-                          f->failover, "text", f->text, "colours", rows_json(t));
+    json_t *j =
+        json_pack("{s:s, s:s, s:b, s:b, s:s, s:b, s:b, s:s, s:o}", "flag", colour_name(f->flag),
+                  "seen", colour_name(f->seen), "reachable", f->reachable, "installed",
+                  f->installed, "version", f->version, "hold", f->hold, "failover", f->failover,
+                  "text", f->text, "colours", rows_json(t));
     if (counts)
         json_object_set_new(j, "last",
-                            json_pack("{s:I, s:I, s:b}", "no_flag", (json_int_t)counts->none, "failed",
-                                      (json_int_t)counts->failed, "cut", counts->cut));
+                            json_pack("{s:I, s:I, s:b}", "no_flag", (json_int_t)counts->none,
+                                      "failed", (json_int_t)counts->failed, "cut", counts->cut));
     char *text = json_dumps(j, JSON_INDENT(2));
     printf("%s\n", text ? text : "{}");
     free(text);
@@ -91,14 +101,17 @@ static int run_show(struct session *s, struct err *err)
         return f.seen == COLOUR_NONE;
     }
     cleanup_str struct str out = {0};
-    str_addf(&out, "flags %s, Caddy%s%s chooses %s%s%s%s\n", colour_name(f.flag), *f.version ? " " : "",
-             f.version, colour_name(f.seen), f.hold ? ", holding requests" : "",
-             f.failover ? ", failover on" : "", f.installed ? "" : ", block not installed");
+    str_addf(&out, "flags %s, Caddy%s%s chooses %s%s%s%s\n", colour_name(f.flag),
+             *f.version ? " " : "", f.version, colour_name(f.seen),
+             f.hold ? ", holding requests" : "", f.failover ? ", failover on" : "",
+             f.installed ? "" : ", block not installed");
     if (*f.text)
         str_addf(&out, "%s\n", f.text);
     rows_print(&t, &out);
     if (last)
-        str_addf(&out, "last %s: %llu to green, %llu to blue, %llu without a flag (503), %llu of all failed%s\n",
+        str_addf(&out,
+                 "last %s: %llu to green, %llu to blue, %llu without a flag (503), %llu of all "
+                 "failed%s\n",
                  last, (unsigned long long)counts.answered[GREEN],
                  (unsigned long long)counts.answered[BLUE], (unsigned long long)counts.none,
                  (unsigned long long)counts.failed, counts.cut ? " (the log begins later)" : "");
@@ -108,8 +121,18 @@ static int run_show(struct session *s, struct err *err)
 
 /* --- the block ----------------------------------------------------------------------------- */
 
+/* The stored specs bind what runs; the block follows the file as soon as no upgrade is open. */
+static int use_file(struct session *s, struct err *err)
+{
+    if (s->open)
+        return 0;
+    return session_rebind(s, GREEN, NULL, err) < 0 ? -1 : session_rebind(s, BLUE, NULL, err);
+}
+
 static int run_render(struct session *s, struct err *err)
 {
+    if (use_file(s, err) < 0)
+        return -1;
     cleanup_str struct str text = {0};
     const char *version = cmd_option(s->call, "for");
     int r = version ? caddyfile_render(s->side[GREEN], s->side[BLUE], version, &text, err)
@@ -127,6 +150,8 @@ static int run_install(struct session *s, struct err *err)
     enum colour live = text ? colour_parse(text) : COLOUR_NONE;
     if (text && live == COLOUR_NONE)
         return err_set(err, ERR_USAGE, "--live %s: green or blue", text);
+    if (use_file(s, err) < 0)
+        return -1;
     if (s->engine.traffic->inspect(&s->engine.ctx, &f, err) < 0)
         return -1;
     if (live == COLOUR_NONE)
@@ -152,7 +177,8 @@ static int run_install(struct session *s, struct err *err)
     if (!s->call->quiet)
         fprintf(stderr, "%s; Caddy chooses %s\n", diff.len ? "installed" : "installed already",
                 colour_name(live));
-    return s->engine.traffic->readme(&s->engine.ctx, "The block is installed in Caddy; no upgrade is under way.", err);
+    return s->engine.traffic->readme(
+        &s->engine.ctx, "The block is installed in Caddy; no upgrade is under way.", err);
 }
 
 static int run_uninstall(struct session *s, struct err *err)
@@ -168,13 +194,17 @@ static int run_uninstall(struct session *s, struct err *err)
 static int run_preview(struct session *s, struct err *err)
 {
     enum colour to;
-    return colour_argument(s->call, &to, err) < 0 ? -1 : s->engine.traffic->preview(&s->engine.ctx, to, err);
+    return colour_argument(s->call, &to, err) < 0
+               ? -1
+               : s->engine.traffic->preview(&s->engine.ctx, to, err);
 }
 
 static int run_verify(struct session *s, struct err *err)
 {
     enum colour to;
-    return colour_argument(s->call, &to, err) < 0 ? -1 : s->engine.traffic->verify(&s->engine.ctx, to, err);
+    return colour_argument(s->call, &to, err) < 0
+               ? -1
+               : s->engine.traffic->verify(&s->engine.ctx, to, err);
 }
 
 static int run_point(struct session *s, struct err *err)
@@ -183,6 +213,13 @@ static int run_point(struct session *s, struct err *err)
     char question[160];
     if (colour_argument(s->call, &to, err) < 0)
         return -1;
+    if (s->open) {
+        err_set(err, ERR_FAILED, "the upgrade %s is %s: it moves the traffic itself", s->up.id,
+                state_name(s->up.state));
+        return err_hint(
+            err,
+            "changeover promote or changeover rollback; changeover status says where it stands");
+    }
     snprintf(question, sizeof(question), "send all traffic to %s now, outside of any upgrade?",
              colour_name(to));
     int no = cmd_ask(s->call, question, err);
@@ -196,9 +233,10 @@ static int run_point(struct session *s, struct err *err)
         return err_hint(err, "changeover traffic point %s", colour_name(colour_other(to)));
     }
     if (!s->call->quiet)
-        fprintf(stderr, "the traffic goes to %s\nnext: changeover adopt --live %s\n", colour_name(to),
-                colour_name(to));
-    return s->engine.traffic->readme(&s->engine.ctx, "The traffic was pointed by hand (changeover traffic point).", err);
+        fprintf(stderr, "the traffic goes to %s\nnext: changeover adopt --live %s\n",
+                colour_name(to), colour_name(to));
+    return s->engine.traffic->readme(
+        &s->engine.ctx, "The traffic was pointed by hand (changeover traffic point).", err);
 }
 
 static int run(const struct cmd_call *call, struct err *err)
@@ -244,9 +282,11 @@ const struct cmd_row cmd_traffic = {
     .max_args = 2,
     .flags = CMD_JSON | CMD_DRY_RUN,
     .options = options,
-    .help = "  show             flags, what Caddy would choose, requests in flight and direct clients by colour\n"
+    .help = "  show             flags, what Caddy would choose, requests in flight and direct "
+            "clients by colour\n"
             "  render           the block for the running Caddy (or --for VERSION), on stdout\n"
-            "  install          shows the change of the Caddyfile, checks it, reloads once, reads it back\n"
+            "  install          shows the change of the Caddyfile, checks it, reloads once, reads "
+            "it back\n"
             "  uninstall        takes it out again\n"
             "  point COLOUR     flips by hand: preview, flip, proof\n"
             "  preview COLOUR   could it take the traffic? (changes nothing)\n"

@@ -97,7 +97,8 @@ int caddy_upstreams(const struct caddy *c, struct caddy_upstream *ret, size_t ma
         return -1;
     size_t n = 0, i;
     json_t *item;
-    json_array_foreach(j, i, item) {
+    json_array_foreach(j, i, item)
+    {
         const char *dial = json_string_value(json_at(item, "address"));
         if (!dial || n == max)
             continue;
@@ -126,9 +127,11 @@ int caddy_process(const struct caddy *c, struct proc_id *ret, struct err *err)
         *ret = (struct proc_id){.pid = pid, .start_ticks = sys_proc_start_ticks(pid)};
         return 0;
     }
-    return err_set(err, ERR_NOT_FOUND, l.n ? "the process that listens at %s may not be looked at: "
-                                             "it is another user's, and this is not root"
-                                           : "nobody listens at %s", c->admin);
+    return err_set(err, ERR_NOT_FOUND,
+                   l.n ? "the process that listens at %s may not be looked at: "
+                         "it is another user's, and this is not root"
+                       : "nobody listens at %s",
+                   c->admin);
 }
 
 /* "v2.11.4 h1:..." or "2.6.2" -> "2.6.2" */

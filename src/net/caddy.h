@@ -15,7 +15,8 @@ struct caddy {
 /* The JSON that it runs now; the caller's. */
 must_check int caddy_config(const struct caddy *c, json_t **ret, struct err *err);
 
-/* What a Caddyfile means, without running it (ERR_USAGE: Caddy's own words about what is wrong in it). */
+/* What a Caddyfile means, without running it (ERR_USAGE: Caddy's own words about what is wrong in
+ * it). */
 must_check int caddy_adapt(const struct caddy *c, const char *caddyfile, json_t **ret,
                            struct err *err);
 
@@ -30,10 +31,11 @@ struct caddy_upstream {
 must_check int caddy_upstreams(const struct caddy *c, struct caddy_upstream *ret, size_t max,
                                size_t *ret_n, struct err *err);
 
-/* The process that listens at the admin address. ERR_NOT_FOUND: nobody, or it may not be seen (not root
- * and another user's). */
+/* The process that listens at the admin address. ERR_NOT_FOUND: nobody, or it may not be seen (not
+ * root and another user's). */
 must_check int caddy_process(const struct caddy *c, struct proc_id *ret, struct err *err);
 
-/* "2.6.2": by running that process's own program (/proc/PID/exe, as that process's user) with `version`; else by what
- * it says of its build in its metrics. Debian's says nothing there, hence the first way. */
+/* "2.6.2": by running that process's own program (/proc/PID/exe, as that process's user) with
+ * `version`; else by what it says of its build in its metrics. Debian's says nothing there, hence
+ * the first way. */
 must_check int caddy_version(const struct caddy *c, char ret[32], struct err *err);

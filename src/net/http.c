@@ -80,16 +80,12 @@ static void set_limits(CURL *c, const struct http_request *rq)
     curl_easy_setopt(c, CURLOPT_PROXY, "");
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    if (rq->any_certificate) {
-        curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
-        curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
-    }
 }
 
 int http_send(const struct http_request *rq, struct http_answer *ret, struct err *err)
 {
     cleanup(curl_p) CURL *c = curl_easy_init();
-    cleanup(slist_p) struct curl_slist *headers = NULL, *connect = NULL;
+    cleanup(slist_p) struct curl_slist *headers = NULL;
     struct transfer t = {.answer = ret, .max = rq->max ? rq->max : BODY_DEFAULT};
     char why[CURL_ERROR_SIZE] = "";
     if (!c)
@@ -102,11 +98,6 @@ int http_send(const struct http_request *rq, struct http_answer *ret, struct err
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
     set_limits(c, rq);
     set_body(c, rq);
-    if (rq->connect_host) {
-        cleanup_free char *to = x_asprintf("::%s:", rq->connect_host);
-        connect = curl_slist_append(connect, to);
-        curl_easy_setopt(c, CURLOPT_CONNECT_TO, connect);
-    }
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, &t);
     curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
@@ -140,38 +131,4 @@ bool http_header(const struct http_answer *a, const char *name, char *buf, size_
             break;
     }
     return false;
-}
-
-static void url_p(CURLU **u)
-{
-    curl_url_cleanup(*u);
-}
-
-static bool url_part(CURLU *u, CURLUPart part, unsigned flags, char *buf, size_t size)
-{
-    char *text = NULL;
-    bool ok = curl_url_get(u, part, &text, flags) == CURLUE_OK && strlen(text) < size;
-    if (ok)
-        snprintf(buf, size, "%s", text);
-    curl_free(text);
-    return ok;
-}
-
-int http_url_parse(const char *url, struct http_url *ret, struct err *err)
-{
-    cleanup(url_p) CURLU *u = curl_url();
-    char host[258] = "", port[8] = "";
-    struct http_url out = {0};
-    if (!u || curl_url_set(u, CURLUPART_URL, url, 0) != CURLUE_OK ||
-        !url_part(u, CURLUPART_SCHEME, 0, out.scheme, sizeof(out.scheme)) ||
-        !str_starts(out.scheme, "http") || !url_part(u, CURLUPART_HOST, 0, host, sizeof(host)) ||
-        !url_part(u, CURLUPART_PORT, CURLU_DEFAULT_PORT, port, sizeof(port)) ||
-        !url_part(u, CURLUPART_PATH, 0, out.path, sizeof(out.path)))
-        return err_set(err, ERR_USAGE, "'%s' is no http or https URL", url);
-    size_t n = strlen(host);
-    bool v6 = host[0] == '[' && n > 2 && n - 2 < sizeof(out.host);
-    snprintf(out.host, sizeof(out.host), "%.*s", (int)(v6 ? n - 2 : n), host + (v6 ? 1 : 0));
-    out.port = (uint16_t)strtoul(port, NULL, 10);
-    *ret = out;
-    return 0;
 }

@@ -1,12 +1,10 @@
-/* One HTTP request over libcurl. Follows no redirect, uses no proxy of the environment, raises no signal;
- * bounded in time and bytes. Safe in threads. */
+/* One HTTP request over libcurl. Follows no redirect, uses no proxy of the environment, raises no
+ * signal; bounded in time and bytes. Safe in threads. */
 #pragma once
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
-
-#include <stdint.h>
 
 struct http_request {
     const char *method;         /* NULL: GET, or POST if there is a body */
@@ -14,10 +12,8 @@ struct http_request {
     const char *const *headers; /* "Name: value", ends with NULL; may be NULL */
     const char *body;           /* NULL: none */
     size_t body_len;
-    const char *connect_host;   /* where to connect, whatever the URL's host is (Host and SNI stay); NULL: the URL's */
-    bool any_certificate;       /* do not check the certificate: for our own loopback only */
-    nsec_t timeout;             /* of everything; 0: 500 ms */
-    size_t max;                 /* most bytes of the answer; 0: 1 MiB. More is an error */
+    nsec_t timeout; /* of everything; 0: 500 ms */
+    size_t max;     /* most bytes of the answer; 0: 1 MiB. More is an error */
 };
 
 struct http_answer {
@@ -28,18 +24,9 @@ struct http_answer {
 void http_answer_done(struct http_answer *a);
 #define cleanup_http_answer cleanup(http_answer_done)
 
-/* 0: there was an answer, of whatever status. No answer: ERR_TIMEOUT, or ERR_FAILED; the message names the
- * URL. ret must be empty. */
+/* 0: there was an answer, of whatever status. No answer: ERR_TIMEOUT, or ERR_FAILED; the message
+ * names the URL. ret must be empty. */
 must_check int http_send(const struct http_request *rq, struct http_answer *ret, struct err *err);
 
 /* The value of a header (any case), into buf; false and "" if there is none. */
 bool http_header(const struct http_answer *a, const char *name, char *buf, size_t size);
-
-/* A URL taken apart. */
-struct http_url {
-    char scheme[8]; /* "http", "https" */
-    char host[256]; /* without brackets */
-    uint16_t port;  /* the scheme's own if none is given */
-    char path[512]; /* "/" if none */
-};
-must_check int http_url_parse(const char *url, struct http_url *ret, struct err *err);

@@ -139,7 +139,7 @@ struct fd_scan {
     char dir[64];
     struct sock_inodes *to; /* all of them, or */
     size_t cap;
-    uint32_t wanted;        /* this one */
+    uint32_t wanted; /* this one */
     bool found;
 };
 

@@ -1,5 +1,5 @@
-/* The kernel's TCP and UDP sockets (sock_diag(7) over netlink) and whose they are. Read-only, needs no
- * rights; to tell whose a socket is, /proc/PID/fd must be readable (root, or the same user). */
+/* The kernel's TCP and UDP sockets (sock_diag(7) over netlink) and whose they are. Read-only, needs
+ * no rights; to tell whose a socket is, /proc/PID/fd must be readable (root, or the same user). */
 #pragma once
 
 #include "base/clock.h"
@@ -11,8 +11,18 @@
 #include <sys/types.h>
 
 /* TCP states of the kernel (include/net/tcp_states.h) */
-enum { SOCK_ESTABLISHED = 1, SOCK_SYN_SENT, SOCK_SYN_RECV, SOCK_FIN_WAIT1, SOCK_FIN_WAIT2,
-       SOCK_TIME_WAIT, SOCK_CLOSED, SOCK_CLOSE_WAIT, SOCK_LAST_ACK, SOCK_LISTEN };
+enum {
+    SOCK_ESTABLISHED = 1,
+    SOCK_SYN_SENT,
+    SOCK_SYN_RECV,
+    SOCK_FIN_WAIT1,
+    SOCK_FIN_WAIT2,
+    SOCK_TIME_WAIT,
+    SOCK_CLOSED,
+    SOCK_CLOSE_WAIT,
+    SOCK_LAST_ACK,
+    SOCK_LISTEN
+};
 
 struct sock_end {
     uint8_t addr[16]; /* IPv4 as ::ffff:a.b.c.d */
@@ -24,7 +34,7 @@ struct sock_info {
     uint32_t inode; /* 0: nobody has it open any more */
     uint32_t uid;
     uint8_t state;
-    uint8_t protocol;       /* IPPROTO_TCP, IPPROTO_UDP */
+    uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP */
     bool has_tcp_info;
     uint32_t sent_ms_ago, recv_ms_ago; /* since data went out / came in */
     uint64_t bytes_sent;
@@ -39,10 +49,10 @@ void sock_list_done(struct sock_list *l);
 #define cleanup_sock_list cleanup(sock_list_done)
 
 struct sock_filter_by {
-    uint8_t protocol;      /* IPPROTO_TCP or IPPROTO_UDP */
-    uint32_t states;       /* bits 1u << SOCK_...; 0: all */
-    uint16_t local, peer;  /* ports; 0: any */
-    bool tcp_info;         /* fill the tcp_info fields */
+    uint8_t protocol;     /* IPPROTO_TCP or IPPROTO_UDP */
+    uint32_t states;      /* bits 1u << SOCK_...; 0: all */
+    uint16_t local, peer; /* ports; 0: any */
+    bool tcp_info;        /* fill the tcp_info fields */
 };
 
 /* Appends the sockets (IPv4 and IPv6) that match. At most 262144. */
@@ -51,7 +61,8 @@ must_check int sys_sockets(const struct sock_filter_by *by, struct sock_list *re
 bool sock_end_same(const struct sock_end *a, const struct sock_end *b);
 const char *sock_end_text(char *buf, size_t size, const struct sock_end *e); /* "127.0.0.1:80" */
 
-/* The inodes of the sockets that a process has open, sorted. n stays 0 if it may not be looked at. */
+/* The inodes of the sockets that a process has open, sorted. n stays 0 if it may not be looked at.
+ */
 struct sock_inodes {
     uint32_t *v;
     size_t n;
@@ -61,7 +72,8 @@ bool sock_inodes_have(const struct sock_inodes *s, uint32_t inode);
 void sock_inodes_done(struct sock_inodes *s);
 #define cleanup_sock_inodes cleanup(sock_inodes_done)
 
-/* The process that has a socket open: the first one found in /proc, 0 if none is (or may not be seen). */
+/* The process that has a socket open: the first one found in /proc, 0 if none is (or may not be
+ * seen). */
 pid_t sys_sock_owner(uint32_t inode);
 
 /* The kernel's name of a process ("curl"); "" if it is gone. */

@@ -43,8 +43,8 @@ static bool version_below(const struct version *v, unsigned major, unsigned mino
     return v->patch < patch;
 }
 
-/* One token: as it is where nothing in it means anything to Caddy, else in backquotes, within which only a
- * backquote (and "{$", which is replaced before all else) does. */
+/* One token: as it is where nothing in it means anything to Caddy, else in backquotes, within which
+ * only a backquote (and "{$", which is replaced before all else) does. */
 static const char *token(struct writer *w, const char *value, char *buf, size_t size)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -212,8 +212,8 @@ static void hold_handlers(struct writer *w, const struct spec *s)
     close_block(w);
 }
 
-/* Both colours, this one first. The only handlers with passive health, and only for websockets: a client that makes
- * the service drop connections would switch both colours off. */
+/* Both colours, this one first. The only handlers with passive health, and only for websockets: a
+ * client that makes the service drop connections would switch both colours off. */
 static void failover_handlers(struct writer *w, const struct spec *s, const struct spec *other)
 {
     char dial[64], second[64];
@@ -303,8 +303,8 @@ static void file_matcher(struct writer *w, const char *name, const char *files)
     close_block(w);
 }
 
-/* Green is looked at twice: Caddy reads one file after the other, so in a flip to green a single look at each
- * can see neither. */
+/* Green is looked at twice: Caddy reads one file after the other, so in a flip to green a single
+ * look at each can see neither. */
 static void pick(struct writer *w)
 {
     file_matcher(w, "flag", "active-green active-blue active-green");
@@ -345,8 +345,8 @@ static void site_body(struct writer *w, bool tls)
     close_block(w);
 }
 
-/* One site block for all plain addresses, one for those with TLS: each handler that is written twice is
- * checked twice by Caddy. */
+/* One site block for all plain addresses, one for those with TLS: each handler that is written
+ * twice is checked twice by Caddy. */
 static void sites(struct writer *w, bool tls)
 {
     const struct spec *s = w->side[GREEN];
@@ -406,21 +406,28 @@ static int version_can(const struct spec *s, const char *text, struct version *v
     if (!version_parse(text, v))
         return err_set(err, ERR_UNSUPPORTED, "'%s' is no version of Caddy", text);
     if (version_below(v, 2, 6, 2))
-        return err_set(err, ERR_UNSUPPORTED, "Caddy %s is older than 2.6.2, which is the first one "
-                                             "that this was measured with", text);
+        return err_set(err, ERR_UNSUPPORTED,
+                       "Caddy %s is older than 2.6.2, which is the first one "
+                       "that this was measured with",
+                       text);
     bool measured = !version_below(v, 2, 11, 2) || (v->minor == 6 && v->patch == 2);
     if (!measured && s->writes == WRITES_CLIENT)
-        return err_set(err, ERR_UNSUPPORTED,
-                       "Caddy %s may check the health at the wrong port (2.6.3 to 2.11.1), so it cannot hold "
-                       "requests, which 'writes: client' needs; use 2.6.2, or 2.11.2 and later", text);
+        return err_set(
+            err, ERR_UNSUPPORTED,
+            "Caddy %s may check the health at the wrong port (2.6.3 to 2.11.1), so it cannot hold "
+            "requests, which 'writes: client' needs; use 2.6.2, or 2.11.2 and later",
+            text);
     if (!measured && s->traffic.when_unhealthy == UNHEALTHY_FAIL)
         return err_set(err, ERR_UNSUPPORTED,
                        "Caddy %s may check the health at the wrong port (2.6.3 to 2.11.1); write "
-                       "'when_unhealthy: serve', or use 2.6.2, or 2.11.2 and later", text);
+                       "'when_unhealthy: serve', or use 2.6.2, or 2.11.2 and later",
+                       text);
     if (s->traffic.retry && version_below(v, 2, 11, 2))
-        return err_set(err, ERR_UNSUPPORTED,
-                       "Caddy %s cannot send a POST again and takes the failed try for a fault of the healthy "
-                       "colour; write 'retry: false', or use 2.11.2 and later", text);
+        return err_set(
+            err, ERR_UNSUPPORTED,
+            "Caddy %s cannot send a POST again and takes the failed try for a fault of the healthy "
+            "colour; write 'retry: false', or use 2.11.2 and later",
+            text);
     return 0;
 }
 
@@ -431,11 +438,13 @@ int caddyfile_render(const struct spec *green, const struct spec *blue, const ch
     if (version_can(green, version, &v, err) < 0)
         return -1;
     if (green->writes == WRITES_CLIENT && green->traffic.failover)
-        return err_set(err, ERR_USAGE, "'failover: true' would send writes to a colour that is not live; "
-                                       "with 'writes: client' write 'failover: false'");
+        return err_set(err, ERR_USAGE,
+                       "'failover: true' would send writes to a colour that is not live; "
+                       "with 'writes: client' write 'failover: false'");
     if (green->traffic.retry && !green->traffic.failover)
-        return err_set(err, ERR_USAGE, "'retry: true' needs 'failover: true': there is no other "
-                                       "colour to send the request to");
+        return err_set(err, ERR_USAGE,
+                       "'retry: true' needs 'failover: true': there is no other "
+                       "colour to send the request to");
     size_t start = ret->len;
     struct writer w = {.to = ret,
                        .side = {green, blue},
@@ -443,7 +452,8 @@ int caddyfile_render(const struct spec *green, const struct spec *blue, const ch
                        .stream_close_delay = !version_below(&v, 2, 7, 0),
                        .retry = green->traffic.retry};
     line(&w, "# changeover %s begin", w.service);
-    line(&w, "# For Caddy %s. Written by `changeover traffic install`, which also replaces it.", version);
+    line(&w, "# For Caddy %s. Written by `changeover traffic install`, which also replaces it.",
+         version);
     sites(&w, false);
     sites(&w, true);
     which_site(&w);
@@ -454,6 +464,8 @@ int caddyfile_render(const struct spec *green, const struct spec *blue, const ch
         return 0;
     ret->len = start;
     ret->buf[start] = '\0';
-    return err_set(err, ERR_USAGE, "'%s' cannot stand in a Caddyfile (it holds a brace, a quote, "
-                                   "a backslash or a line end)", w.wrong);
+    return err_set(err, ERR_USAGE,
+                   "'%s' cannot stand in a Caddyfile (it holds a brace, a quote, "
+                   "a backslash or a line end)",
+                   w.wrong);
 }

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-/* A run of whole lines of a text, from the line that is the begin marker to the one that is the end marker. */
+/* A run of whole lines of a text, from the line that is the begin marker to the one that is the end
+ * marker. */
 struct span {
     const char *start, *end; /* end: behind the last line's newline */
 };
@@ -48,8 +49,8 @@ static int find_or_fail(const char *text, const char *service, const char *what,
     int r = find_span(text, service, what, ret);
     if (r < 0)
         err_set(err, ERR_USAGE,
-                "the lines '# changeover %s%s begin' and '... end' of the Caddyfile do not pair", service,
-                what);
+                "the lines '# changeover %s%s begin' and '... end' of the Caddyfile do not pair",
+                service, what);
     return r;
 }
 

@@ -168,6 +168,22 @@ def test_installs_once_and_takes_it_out_to_the_byte(host):
     assert host.show()["installed"] is False
 
 
+def test_an_edited_spec_is_said_and_installed_on_demand(host):
+    host.install()
+    host.write_spec("  failover: true\n")
+    facts = host.show()
+    assert facts["installed"] and "brings it up to date" in facts["text"]
+    assert "@demo_failover" in host.install().stdout
+    assert host.show()["text"] == ""
+    text = host.caddy.path.read_text().replace("lb_policy first", "lb_policy random")   # by hand
+    host.caddy.path.write_text(text)
+    host.caddy.load(text)
+    facts = host.show()
+    assert not facts["installed"] and "is not the one for this spec" in facts["text"]
+    host.install()
+    assert host.show()["installed"]
+
+
 def test_refuses_a_caddy_that_runs_another_configuration(host):
     before = host.caddy.path.read_bytes()
     host.caddy.load(host.caddy.path.read_text() + f"http://127.0.0.1:{host.front} {{\n\trespond hello\n}}\n")
@@ -308,8 +324,8 @@ def test_the_proof_fails_when_the_previews_do_too(host):
     assert done.returncode == 1 and "not proven" in done.stderr
 
 
-def test_the_proof_fails_when_the_spec_has_one_port_twice_in_the_block(host):
-    """Another site's handler still sends requests to the old colour: the kernel's counters show it."""
+def test_the_proof_fails_while_caddy_still_sends_requests_to_the_old_colour(host):
+    """By a handler that does not obey the flags: the kernel's counters show it."""
     host.install()
     extra = host.caddy.path.read_text() + \
         f"http://127.0.0.1:{host.other + 20} {{\n\treverse_proxy 127.0.0.1:{host.green.port}\n}}\n"

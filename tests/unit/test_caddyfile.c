@@ -11,17 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The golden files are tests/golden/caddy/NAME.caddyfile; CHANGEOVER_GOLDEN_UPDATE=1 writes them anew. The end-to-end
- * tests let the real Caddys read each of them. */
-
-/* Only until the spec's own is linked. */
-__attribute__((weak)) uint16_t spec_port_number(const struct spec *s, const char *name)
-{
-    for (size_t i = 0; name && i < s->ports_n; i++)
-        if (str_eq(s->ports[i].name, name))
-            return s->ports[i].first;
-    return 0;
-}
+/* The golden files are tests/golden/caddy/NAME.caddyfile; CHANGEOVER_GOLDEN_UPDATE=1 writes them
+ * anew. The end-to-end tests let the real Caddys read each of them. */
 
 struct fixture {
     struct spec green, blue;
@@ -37,8 +28,8 @@ static void fixture_init(struct fixture *f)
         struct spec *s = c == GREEN ? &f->green : &f->blue;
         uint16_t rpc = c == GREEN ? 8899 : 8897;
         f->ports[c][0] = (struct spec_port){.name = "rpc", .first = rpc, .last = rpc};
-        f->ports[c][1] =
-            (struct spec_port){.name = "ws", .first = (uint16_t)(rpc + 1), .last = (uint16_t)(rpc + 1)};
+        f->ports[c][1] = (struct spec_port){
+            .name = "ws", .first = (uint16_t)(rpc + 1), .last = (uint16_t)(rpc + 1)};
         s->service = "agave";
         s->colour = (enum colour)c;
         s->writes = WRITES_REPLAYED;
@@ -159,8 +150,8 @@ static void every_variant_is_as_its_golden_file(void **state)
         struct fixture f;
         struct err err = {0};
         cleanup_str struct str got = {0}, want = {0};
-        cleanup_free char *path = x_asprintf(SOURCE_ROOT "/tests/golden/caddy/%s.caddyfile",
-                                             variants[i].name);
+        cleanup_free char *path =
+            x_asprintf(SOURCE_ROOT "/tests/golden/caddy/%s.caddyfile", variants[i].name);
         fixture_init(&f);
         both(&f, variants[i].change);
         if (caddyfile_render(&f.green, &f.blue, variants[i].version, &got, &err) < 0)
@@ -290,8 +281,8 @@ static void a_block_in_the_middle_is_replaced_there(void **state)
 static void damaged_markers_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"# changeover a begin\n", "# changeover a end\n",
-                                      BLOCK BLOCK, "# changeover a options begin\n{\n}\n"};
+    static const char *const bad[] = {"# changeover a begin\n", "# changeover a end\n", BLOCK BLOCK,
+                                      "# changeover a options begin\n{\n}\n"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct err err = {0};
         cleanup_str struct str out = {0};

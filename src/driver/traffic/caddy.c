@@ -33,11 +33,18 @@ static bool look_installed(const struct driver_ctx *ctx, nsec_t deadline, struct
         snprintf(why, size, "'%s' has no block of this service", s->traffic.caddyfile);
         return false;
     }
-    if (!str_eq(str_cstr(&have), str_cstr(&want))) {
+    bool newest = str_eq(str_cstr(&have), str_cstr(&want));
+    if (!newest && !traffic_block_known(ctx, str_cstr(&have))) {
         snprintf(why, size, "the block in '%s' is not the one for this spec and Caddy %s",
                  s->traffic.caddyfile, f->version);
         return false;
     }
+    if (!newest)
+        snprintf(
+            why, size,
+            "the block in '%s' is from another edition of the spec, or another version of Caddy "
+            "(`changeover traffic install` brings it up to date)",
+            s->traffic.caddyfile);
     cleanup_json json_t *runs = NULL, *means = NULL;
     struct caddy c = {.admin = s->traffic.admin, .timeout = left_until(deadline)};
     if (caddy_config(&c, &runs, &err) < 0) {
@@ -61,15 +68,14 @@ static int caddy_inspect(const struct driver_ctx *ctx, struct traffic_facts *ret
                               .hold = traffic_flag_set(s, "hold"),
                               .failover = traffic_flag_set(s, "failover")};
     (void)err;
-    char why[256] = "";
+    char why[512] = "";
     struct err bad = {0};
     f.reachable = traffic_version(ctx, f.version, &bad) == 0;
     if (!f.reachable) {
         snprintf(f.text, sizeof(f.text), "%.500s", bad.msg);
     } else {
         f.installed = look_installed(ctx, deadline, &f, why, sizeof(why));
-        if (!f.installed)
-            snprintf(f.text, sizeof(f.text), "%s", why);
+        snprintf(f.text, sizeof(f.text), "%s", why);
     }
     why[0] = '\0';
     f.seen = traffic_which(s, left_until(deadline), why, sizeof(why));
@@ -89,8 +95,9 @@ static int at_fault_point(const char *point, struct err *err)
     return sys_fault_point(point) == 0 ? 0 : err_sys(err, ERR_FAILED, "fault point '%s'", point);
 }
 
-/* Both ways alike: create the new flag, sync, remove the old one, sync. To green the first commits, since green has
- * priority; to blue the removal does. A crash in between leaves both, which reads as green. */
+/* Both ways alike: create the new flag, sync, remove the old one, sync. To green the first commits,
+ * since green has priority; to blue the removal does. A crash in between leaves both, which reads
+ * as green. */
 static int caddy_point(const struct driver_ctx *ctx, enum colour to, struct err *err)
 {
     const struct spec *s = traffic_spec(ctx);
@@ -111,7 +118,8 @@ static int caddy_failover(const struct driver_ctx *ctx, bool on, struct err *err
     const struct spec *s = traffic_spec(ctx);
     cleanup_free char *path = traffic_flag_path(s, "failover");
     if (on && (!s->traffic.failover || s->writes == WRITES_CLIENT))
-        return err_set(err, ERR_USAGE, "the spec does not allow failover (traffic.failover, writes)");
+        return err_set(err, ERR_USAGE,
+                       "the spec does not allow failover (traffic.failover, writes)");
     if (!on && !sys_path_exists(path))
         return 0;
     if ((on ? sys_file_touch(path, 0644, err) : sys_file_remove(path, err)) < 0)
@@ -124,7 +132,8 @@ static int caddy_failover(const struct driver_ctx *ctx, bool on, struct err *err
 static void add_flip(struct str *t, const char *dir, enum colour to)
 {
     const char *mine = colour_name(to), *others = colour_name(colour_other(to));
-    str_addf(t, "To send the traffic to %s by hand (only when %s works), in this order:\n\n", mine, mine);
+    str_addf(t, "To send the traffic to %s by hand (only when %s works), in this order:\n\n", mine,
+             mine);
     str_addf(t, "    install -m 0644 /dev/null %s/active-%s\n", dir, mine);
     str_addf(t, "    rm -f %s/active-%s\n\n", dir, others);
 }
@@ -137,10 +146,12 @@ static int caddy_readme(const struct driver_ctx *ctx, const char *state_line, st
     cleanup_str struct str t = {0};
     cleanup_free char *path = traffic_flag_path(s, "README");
     str_addf(&t, "changeover, service %s\n\n%s\n\n", s->service, state_line);
-    str_addf(&t, "The traffic goes to: %s. Caddy looks at the files of this directory at each request:\n"
-                 "active-green: to green; else active-blue: to blue; neither: 503.\n"
-                 "No reload is needed, and none is wanted: it drops requests and websockets.\n\n",
-             colour_name(live));
+    str_addf(
+        &t,
+        "The traffic goes to: %s. Caddy looks at the files of this directory at each request:\n"
+        "active-green: to green; else active-blue: to blue; neither: 503.\n"
+        "No reload is needed, and none is wanted: it drops requests and websockets.\n\n",
+        colour_name(live));
     add_flip(&t, dir, GREEN);
     add_flip(&t, dir, BLUE);
     if (live != COLOUR_NONE) {
@@ -149,8 +160,10 @@ static int caddy_readme(const struct driver_ctx *ctx, const char *state_line, st
             str_addf(&t, "    %s\n", ctx->side[live]->volumes[i].path);
         str_add_c(&t, '\n');
     }
-    str_addf(&t, "After a flip by hand: `changeover adopt --live COLOUR`. Before anything else: `changeover "
-                 "status`.\nRewritten by changeover at each step.\n");
+    str_addf(
+        &t,
+        "After a flip by hand: `changeover adopt --live COLOUR`. Before anything else: `changeover "
+        "status`.\nRewritten by changeover at each step.\n");
     if (sys_dir_make(dir, 0755, err) < 0)
         return -1;
     return sys_file_write_atomic(path, str_cstr(&t), t.len, 0644, err);
@@ -177,6 +190,7 @@ const struct traffic_ops *traffic_find(const struct spec *s, struct err *err)
         if (str_eq(drivers[i]->name, s->traffic.driver))
             return drivers[i];
     err_set(err, ERR_UNSUPPORTED, "%s:%d: there is no traffic driver '%s'; write 'caddy'",
-            s->path ? s->path : "the spec", s->traffic.line, s->traffic.driver ? s->traffic.driver : "");
+            s->path ? s->path : "the spec", s->traffic.line,
+            s->traffic.driver ? s->traffic.driver : "");
     return NULL;
 }

@@ -27,19 +27,20 @@ void traffic_site_url(const struct spec *s, size_t i, char *buf, size_t size);
 
 enum traffic_via { VIA_PORT, VIA_PREVIEW, VIA_FRONT };
 /* A query for traffic.identify; site counts only for VIA_FRONT, c for the others. */
-void traffic_identify_query(const struct driver_ctx *ctx, enum traffic_via via, enum colour c, size_t site,
-                            struct query *q);
+void traffic_identify_query(const struct driver_ctx *ctx, enum traffic_via via, enum colour c,
+                            size_t site, struct query *q);
 /* Did it answer with status 200 and a value? If not, q->why says what came. */
 bool traffic_identified(struct query *q);
 
-/* process.c: the running Caddy's version, remembered in the service's directory as long as that process lives. */
+/* process.c: the running Caddy's version, remembered in the service's directory as long as that
+ * process lives. */
 must_check int traffic_version(const struct driver_ctx *ctx, char ret[32], struct err *err);
 
 /* Caddy's process, to tell its sockets from others'. */
 struct traffic_proxy {
-    struct proc_id id;          /* pid 0: not ours to see */
-    uint32_t uid;               /* of its admin listener */
-    struct sock_inodes inodes;  /* empty: not ours to see, then the user decides */
+    struct proc_id id;         /* pid 0: not ours to see */
+    uint32_t uid;              /* of its admin listener */
+    struct sock_inodes inodes; /* empty: not ours to see, then the user decides */
 };
 must_check int traffic_proxy_find(const struct driver_ctx *ctx, struct traffic_proxy *ret,
                                   struct err *err);
@@ -51,6 +52,9 @@ static inline void traffic_proxy_done(struct traffic_proxy *p)
 
 /* install.c */
 must_check int traffic_render(const struct driver_ctx *ctx, struct str *ret, struct err *err);
+/* Is `block` the one that install wrote last (if from another edition of the spec), with both
+ * colours' ports in it? */
+bool traffic_block_known(const struct driver_ctx *ctx, const char *block);
 must_check int traffic_caddyfile(const struct spec *s, struct str *ret, struct err *err);
 traffic_install_fn traffic_caddy_install;
 traffic_uninstall_fn traffic_caddy_uninstall;

@@ -32,15 +32,16 @@ enum colour traffic_which(const struct spec *s, nsec_t timeout, char *why, size_
     struct err err = {0};
     cleanup_http_answer struct http_answer a = {0};
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/", s->traffic.which_port);
-    if (http_send(&(struct http_request){.url = url, .timeout = timeout, .max = 4096}, &a, &err) < 0) {
+    if (http_send(&(struct http_request){.url = url, .timeout = timeout, .max = 4096}, &a, &err) <
+        0) {
         if (why)
             snprintf(why, size, "%.*s", (int)size - 1, err.msg);
         return COLOUR_NONE;
     }
     enum colour c = a.status == 200 ? colour_parse(str_cstr(&a.body)) : COLOUR_NONE;
     if (c == COLOUR_NONE && why)
-        snprintf(why, size, "Caddy sees no flag in '%s' (%s answered %d '%.40s')", s->traffic.flag_dir,
-                 url, a.status, str_cstr(&a.body));
+        snprintf(why, size, "Caddy sees no flag in '%s' (%s answered %d '%.40s')",
+                 s->traffic.flag_dir, url, a.status, str_cstr(&a.body));
     return c;
 }
 
@@ -56,8 +57,8 @@ void traffic_site_url(const struct spec *s, size_t i, char *buf, size_t size)
     snprintf(buf, size, "%s://%s%.*s", tls ? "https" : "http", host, n - any_name, site + any_name);
 }
 
-void traffic_identify_query(const struct driver_ctx *ctx, enum traffic_via via, enum colour c, size_t site,
-                            struct query *q)
+void traffic_identify_query(const struct driver_ctx *ctx, enum traffic_via via, enum colour c,
+                            size_t site, struct query *q)
 {
     const struct spec *s = traffic_spec(ctx);
     const struct spec_query *ask = &s->traffic.identify;

@@ -30,8 +30,8 @@ int traffic_render(const struct driver_ctx *ctx, struct str *ret, struct err *er
     return caddyfile_render(ctx->side[GREEN], ctx->side[BLUE], version, ret, err);
 }
 
-/* The file's text before our last write: tells a crash between write and load from a foreign configuration,
- * and is the way back to the very bytes. */
+/* The file's text before our last write: tells a crash between write and load from a foreign
+ * configuration, and is the way back to the very bytes. */
 static char *before_path(const struct driver_ctx *ctx)
 {
     return x_asprintf("%s/traffic/Caddyfile.before", ctx->service_dir);
@@ -42,6 +42,33 @@ static struct caddy admin(const struct driver_ctx *ctx)
     return (struct caddy){.admin = traffic_spec(ctx)->traffic.admin, .timeout = LOAD_MAX};
 }
 
+static char *block_path(const struct driver_ctx *ctx)
+{
+    return x_asprintf("%s/traffic/block", ctx->service_dir);
+}
+
+bool traffic_block_known(const struct driver_ctx *ctx, const char *block)
+{
+    cleanup_free char *path = block_path(ctx);
+    cleanup_str struct str known = {0};
+    if (sys_file_read(path, CADDYFILE_MAX, &known, NULL) < 0 || !str_eq(str_cstr(&known), block))
+        return false;
+    for (int c = 0; c < COLOURS; c++) {
+        char dial[64];
+        caddyfile_dial(dial, sizeof(dial), ctx->side[c], false);
+        cleanup_free char *use = x_asprintf("reverse_proxy %s\n", dial);
+        if (!strstr(block, use)) /* the preview has it in this form */
+            return false;
+    }
+    return true;
+}
+
+static int make_dirs(const struct driver_ctx *ctx, struct err *err)
+{
+    cleanup_free char *dir = x_asprintf("%s/traffic", ctx->service_dir);
+    return sys_dir_make(ctx->service_dir, 0700, err) < 0 ? -1 : sys_dir_make(dir, 0700, err);
+}
+
 /* Does Caddy run what this text means? A text that means nothing is not what runs. */
 static bool runs_text(const struct driver_ctx *ctx, const char *text, const json_t *runs)
 {
@@ -50,7 +77,8 @@ static bool runs_text(const struct driver_ctx *ctx, const char *text, const json
     return caddy_adapt(&c, text, &means, NULL) == 0 && json_equal(means, runs);
 }
 
-/* Whatever else Caddy runs (loaded by API, or by hand from another file) a load of our file would throw away. */
+/* Whatever else Caddy runs (loaded by API, or by hand from another file) a load of our file would
+ * throw away. */
 static int runs_this_file(const struct driver_ctx *ctx, const char *current, struct err *err)
 {
     const struct spec *s = traffic_spec(ctx);
@@ -68,15 +96,19 @@ static int runs_this_file(const struct driver_ctx *ctx, const char *current, str
     if (caddyfile_put(current, s->service, NULL, &bare, NULL) == 0 &&
         runs_text(ctx, str_cstr(&bare), runs))
         return 0;
-    err_set(err, ERR_FOREIGN,
-            "Caddy at %s runs another configuration than '%s'; loading the file would throw that away",
-            s->traffic.admin, s->traffic.caddyfile);
-    return err_hint(err, "compare `curl http://%s/config/` with `caddy adapt --config %s`; then `caddy reload "
-                         "--config %s`, or set traffic.caddyfile to the file that Caddy really runs",
-                    s->traffic.admin, s->traffic.caddyfile, s->traffic.caddyfile);
+    err_set(
+        err, ERR_FOREIGN,
+        "Caddy at %s runs another configuration than '%s'; loading the file would throw that away",
+        s->traffic.admin, s->traffic.caddyfile);
+    return err_hint(
+        err,
+        "compare `curl http://%s/config/` with `caddy adapt --config %s`; then `caddy reload "
+        "--config %s`, or set traffic.caddyfile to the file that Caddy really runs",
+        s->traffic.admin, s->traffic.caddyfile, s->traffic.caddyfile);
 }
 
-/* A load also restarts the admin endpoint, so the first questions may be cut off or answered by the old one. */
+/* A load also restarts the admin endpoint, so the first questions may be cut off or answered by the
+ * old one. */
 static int reads_back(const struct driver_ctx *ctx, const char *text, struct err *err)
 {
     struct caddy c = admin(ctx);
@@ -90,16 +122,15 @@ static int reads_back(const struct driver_ctx *ctx, const char *text, struct err
     return err_set(err, ERR_FAILED, "Caddy accepted the configuration, but does not run it");
 }
 
-/* Writes the file, loads it, reads it back. Whatever fails: the old text again, in file and Caddy. */
+/* Writes the file, loads it, reads it back. Whatever fails: the old text again, in file and Caddy.
+ */
 static int write_and_load(const struct driver_ctx *ctx, const char *old, const char *text,
                           struct err *err)
 {
     const struct spec *s = traffic_spec(ctx);
     struct caddy c = admin(ctx);
-    cleanup_free char *dir = x_asprintf("%s/traffic", ctx->service_dir);
     cleanup_free char *before = before_path(ctx);
-    if (sys_dir_make(ctx->service_dir, 0700, err) < 0 || sys_dir_make(dir, 0700, err) < 0 ||
-        sys_file_write_atomic(before, old, strlen(old), 0600, err) < 0 ||
+    if (make_dirs(ctx, err) < 0 || sys_file_write_atomic(before, old, strlen(old), 0600, err) < 0 ||
         sys_file_rewrite(s->traffic.caddyfile, text, strlen(text), err) < 0)
         return -1;
     if (sys_fault_point("traffic:written") < 0)
@@ -142,8 +173,10 @@ static int sees_flags(const struct driver_ctx *ctx, enum colour live, struct err
         return err_set(err, ERR_FAILED, "Caddy would choose %s, but the flag in '%s' says %s",
                        colour_name(seen), s->traffic.flag_dir, colour_name(live));
     err_set(err, ERR_FAILED, "Caddy does not see the flag of %s: %s", colour_name(live), why);
-    return err_hint(err, "let Caddy's user search every directory on the way: chmod o+x; `namei -l %s` "
-                         "shows them", s->traffic.flag_dir);
+    return err_hint(err,
+                    "let Caddy's user search every directory on the way: chmod o+x; `namei -l %s` "
+                    "shows them",
+                    s->traffic.flag_dir);
 }
 
 static int flags_ready(const struct driver_ctx *ctx, enum colour live, struct err *err)
@@ -175,11 +208,14 @@ int traffic_caddy_install(const struct driver_ctx *ctx, enum colour live, bool d
     const struct spec *s = traffic_spec(ctx);
     const char *path = s->traffic.caddyfile;
     cleanup_str struct str old = {0}, block = {0}, text = {.max = CADDYFILE_MAX};
+    if (!dry && make_dirs(ctx, err) < 0)
+        return -1;
     if (traffic_caddyfile(s, &old, err) < 0 || traffic_render(ctx, &block, err) < 0 ||
         caddyfile_put(str_cstr(&old), s->service, str_cstr(&block), &text, err) < 0)
         return -1;
     diff_unified(str_cstr(&old), str_cstr(&text), path, path, ret_diff);
-    if (runs_this_file(ctx, str_cstr(&old), err) < 0 || refused_block(ctx, str_cstr(&text), err) < 0)
+    if (runs_this_file(ctx, str_cstr(&old), err) < 0 ||
+        refused_block(ctx, str_cstr(&text), err) < 0)
         return -1;
     if (dry)
         return 0;
@@ -192,8 +228,9 @@ int traffic_caddy_install(const struct driver_ctx *ctx, enum colour live, bool d
     bool there = str_eq(str_cstr(&old), str_cstr(&text)) && runs_text(ctx, str_cstr(&text), runs);
     if (!there && write_and_load(ctx, str_cstr(&old), str_cstr(&text), err) < 0)
         return -1;
+    cleanup_free char *known = block_path(ctx);
     if (sees_flags(ctx, live, err) == 0)
-        return 0;
+        return sys_file_write_atomic(known, str_cstr(&block), block.len, 0600, err);
     if (!there)
         put_back(ctx, str_cstr(&old), err);
     return -1;

@@ -7,12 +7,13 @@
 #include <string.h>
 
 #define UPSTREAMS_MAX 1024
-#define STATES_OPEN                                                                                \
-    (1u << SOCK_ESTABLISHED | 1u << SOCK_SYN_RECV | 1u << SOCK_FIN_WAIT1 | 1u << SOCK_FIN_WAIT2 |  \
+#define STATES_OPEN                                                                               \
+    (1u << SOCK_ESTABLISHED | 1u << SOCK_SYN_RECV | 1u << SOCK_FIN_WAIT1 | 1u << SOCK_FIN_WAIT2 | \
      1u << SOCK_CLOSE_WAIT)
 
 /* The other end of a connection, if it is on this machine. */
-static const struct sock_info *client_of(const struct sock_list *clients, const struct sock_info *server)
+static const struct sock_info *client_of(const struct sock_list *clients,
+                                         const struct sock_info *server)
 {
     for (size_t i = 0; i < clients->n; i++)
         if (sock_end_same(&clients->items[i].local, &server->peer) &&
@@ -37,7 +38,8 @@ static bool name_peer(const struct spec *s, const struct sock_info *server,
     if (pid > 0)
         sys_proc_comm(pid, comm, sizeof(comm));
     cleanup_free char *host = x_strndup(at, (size_t)(strrchr(at, ':') - at));
-    if (strv_has(&s->traffic.ignore_peers, host) || (*comm && strv_has(&s->traffic.ignore_peers, comm)))
+    if (strv_has(&s->traffic.ignore_peers, host) ||
+        (*comm && strv_has(&s->traffic.ignore_peers, comm)))
         return false;
     if (pid > 0)
         snprintf(buf, size, "%s (%s, pid %d)", at, comm, (int)pid);

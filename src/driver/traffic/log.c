@@ -10,7 +10,8 @@
 #define CHUNK ((size_t)1 << 18)
 #define READ_MAX ((uint64_t)256 << 20)
 
-/* The JSON of a line is not parsed: 800 requests a second make 8000 lines in ten. A quote within a string is written
+/* The JSON of a line is not parsed: 800 requests a second make 8000 lines in ten. A quote within a
+ * string is written
  * \", so none of these keys can stand in a value. */
 static double line_time(const char *line)
 {
@@ -62,8 +63,10 @@ int traffic_show_last(const struct driver_ctx *ctx, double seconds, struct traff
     const char *path = ctx->side[GREEN]->traffic.access_log;
     struct traffic_counts c = {0};
     if (!path) {
-        err_set(err, ERR_USAGE, "there is no access log (traffic.access_log), so nothing can be counted");
-        return err_hint(err, "set traffic.access_log to a path and run: changeover traffic install");
+        err_set(err, ERR_USAGE,
+                "there is no access log (traffic.access_log), so nothing can be counted");
+        return err_hint(err,
+                        "set traffic.access_log to a path and run: changeover traffic install");
     }
     cleanup_fd int fd = sys_open(path, O_RDONLY, 0);
     int64_t size = fd < 0 ? -1 : sys_file_size(fd);
@@ -71,7 +74,8 @@ int traffic_show_last(const struct driver_ctx *ctx, double seconds, struct traff
         return err_sys(err, ERR_FAILED, "open the access log '%s'", path);
     double since = (double)sys_clock_wall() / 1e9 - seconds;
     uint64_t at = (uint64_t)size, least = at > READ_MAX ? at - READ_MAX : 0;
-    cleanup_str struct str tail = {.max = CHUNK * 8}; /* the part of a line that starts in an earlier chunk */
+    cleanup_str struct str tail = {
+        .max = CHUNK * 8}; /* the part of a line that starts in an earlier chunk */
     cleanup_free char *buf = x_alloc(CHUNK + tail.max + 1);
     bool more = true;
     while (more && at > least) {

@@ -32,8 +32,8 @@ static void record_write(const struct driver_ctx *ctx, struct proc_id id, const 
 {
     cleanup_free char *path = record_path(ctx);
     cleanup_free char *dir = x_asprintf("%s/traffic", ctx->service_dir);
-    cleanup_free char *text = x_asprintf("%d %llu %s\n", (int)id.pid,
-                                         (unsigned long long)id.start_ticks, version);
+    cleanup_free char *text =
+        x_asprintf("%d %llu %s\n", (int)id.pid, (unsigned long long)id.start_ticks, version);
     if (!sys_path_writable(ctx->service_dir) || sys_dir_make(dir, 0700, NULL) < 0 ||
         sys_file_write_atomic(path, text, strlen(text), 0600, NULL) < 0)
         return;

@@ -1,5 +1,5 @@
-/* That a colour can take the traffic (before the flip), and that it has it (after). The answers count, not the header that
- * Caddy sets from the flag. */
+/* That a colour can take the traffic (before the flip), and that it has it (after). The answers
+ * count, not the header that Caddy sets from the flag. */
 #include "driver/traffic/caddy_internal.h"
 
 #include "net/http.h"
@@ -11,8 +11,8 @@
 #include <string.h>
 
 #define SEEN_WITHIN (2 * NSEC_S)
-#define SETTLE (50 * NSEC_MS)   /* requests that chose before the flip have been sent on by then */
-#define WATCH (200 * NSEC_MS)   /* how long the old colour's sockets are watched at least */
+#define SETTLE (50 * NSEC_MS) /* requests that chose before the flip have been sent on by then */
+#define WATCH (200 * NSEC_MS) /* how long the old colour's sockets are watched at least */
 #define BATCH 16
 
 /* --- what each colour says of itself ------------------------------------------------------- */
@@ -26,10 +26,13 @@ static int ask_both(const struct driver_ctx *ctx, enum colour to, struct query q
     const struct spec *s = traffic_spec(ctx);
     const struct spec_query *ask = &s->traffic.identify;
     if (!ask->method && !ask->path && !ask->header && !ask->field) {
-        err_set(err, ERR_USAGE, "%s: traffic.identify is not set, so nothing can prove which colour answers",
+        err_set(err, ERR_USAGE,
+                "%s: traffic.identify is not set, so nothing can prove which colour answers",
                 s->path ? s->path : "the spec");
-        return err_hint(err, "name under traffic.identify what only the backend itself says and what differs by "
-                             "colour: a JSON-RPC method and field, a path, or a header");
+        return err_hint(
+            err,
+            "name under traffic.identify what only the backend itself says and what differs by "
+            "colour: a JSON-RPC method and field, a path, or a header");
     }
     enum colour other = colour_other(to);
     traffic_identify_query(ctx, VIA_PORT, to, 0, &q[OWN]);
@@ -40,20 +43,24 @@ static int ask_both(const struct driver_ctx *ctx, enum colour to, struct query q
         return r < 0 ? -1 : err_set(err, ERR_INTERRUPTED, "interrupted");
     for (int i = 0; i <= PREVIEW; i++)
         if (!traffic_identified(&q[i]))
-            return err_set(err, ERR_FAILED, "%s does not say who it is (traffic.identify) at %s%s: %s",
-                           colour_name(to), i == PREVIEW ? "Caddy's preview " : "", q[i].url, q[i].why);
+            return err_set(
+                err, ERR_FAILED, "%s does not say who it is (traffic.identify) at %s%s: %s",
+                colour_name(to), i == PREVIEW ? "Caddy's preview " : "", q[i].url, q[i].why);
     const char *own = str_cstr(&q[OWN].value), *seen = str_cstr(&q[PREVIEW].value);
     if (!str_eq(own, seen)) {
-        err_set(err, ERR_FAILED,
-                "Caddy's preview of %s (%s) reaches something else than %s: '%.80s' instead of '%.80s'",
-                colour_name(to), q[PREVIEW].url, q[OWN].url, seen, own);
+        err_set(
+            err, ERR_FAILED,
+            "Caddy's preview of %s (%s) reaches something else than %s: '%.80s' instead of '%.80s'",
+            colour_name(to), q[PREVIEW].url, q[OWN].url, seen, own);
         return err_hint(err, "changeover traffic install");
     }
     /* an other that does not answer cannot be taken for this one */
     if (traffic_identified(&q[OTHER]) && str_eq(seen, str_cstr(&q[OTHER].value))) {
-        err_set(err, ERR_FAILED,
-                "both colours answer '%.80s' (traffic.identify), so nothing proves which one answers: "
-                "either both previews reach one instance, or the value does not differ by colour", seen);
+        err_set(
+            err, ERR_FAILED,
+            "both colours answer '%.80s' (traffic.identify), so nothing proves which one answers: "
+            "either both previews reach one instance, or the value does not differ by colour",
+            seen);
         return err_hint(err, "compare %s with %s", q[PREVIEW].url, q[OTHER].url);
     }
     return 0;
@@ -81,7 +88,8 @@ static int health_through_preview(const struct spec *s, enum colour to, struct e
     int no_match = regexec(&re, str_cstr(&a.body), 0, NULL, 0);
     regfree(&re);
     if (no_match)
-        return err_set(err, ERR_FAILED, "%s is not healthy through Caddy: %s answers '%.80s', not '%s'",
+        return err_set(err, ERR_FAILED,
+                       "%s is not healthy through Caddy: %s answers '%.80s', not '%s'",
                        colour_name(to), url, str_cstr(&a.body), want);
     return 0;
 }
@@ -121,10 +129,12 @@ static int wait_seen(const struct driver_ctx *ctx, enum colour to, struct err *e
 }
 
 /* N requests through the front, the sites in turn; each must answer `value`. */
-static int ask_front(const struct driver_ctx *ctx, enum colour to, const char *value, struct err *err)
+static int ask_front(const struct driver_ctx *ctx, enum colour to, const char *value,
+                     struct err *err)
 {
     const struct spec *s = traffic_spec(ctx);
-    size_t sites = s->traffic.sites.n, todo = (size_t)(s->traffic.verify_requests > 0 ? s->traffic.verify_requests : 1);
+    size_t sites = s->traffic.sites.n,
+           todo = (size_t)(s->traffic.verify_requests > 0 ? s->traffic.verify_requests : 1);
     int r = 0;
     if (todo < sites)
         todo = sites;
@@ -138,12 +148,13 @@ static int ask_front(const struct driver_ctx *ctx, enum colour to, const char *v
             r = err_set(err, ERR_INTERRUPTED, "interrupted in the proof");
         for (size_t i = 0; i < n && r == 0; i++) {
             if (!traffic_identified(&q[i]))
-                r = err_set(err, ERR_FAILED, "request %zu of %zu through %s: %s", done + i + 1, todo,
-                            q[i].url, q[i].why);
+                r = err_set(err, ERR_FAILED, "request %zu of %zu through %s: %s", done + i + 1,
+                            todo, q[i].url, q[i].why);
             else if (!str_eq(str_cstr(&q[i].value), value))
-                r = err_set(err, ERR_FAILED,
-                            "request %zu of %zu through %s was answered by '%.80s', not by %s ('%.80s')",
-                            done + i + 1, todo, q[i].url, str_cstr(&q[i].value), colour_name(to), value);
+                r = err_set(
+                    err, ERR_FAILED,
+                    "request %zu of %zu through %s was answered by '%.80s', not by %s ('%.80s')",
+                    done + i + 1, todo, q[i].url, str_cstr(&q[i].value), colour_name(to), value);
         }
         query_done(q, n);
         done += n;
@@ -171,8 +182,8 @@ static int sockets_to(const struct driver_ctx *ctx, enum colour c, struct sock_l
     return 0;
 }
 
-/* Segments with data that went out between two looks, but for sockets that were in the middle of a request at the
- * first one: those may still be sending it. */
+/* Segments with data that went out between two looks, but for sockets that were in the middle of a
+ * request at the first one: those may still be sending it. */
 static unsigned long long sent_between(const struct sock_list *first, const struct sock_list *then)
 {
     unsigned long long sum = 0;
@@ -212,14 +223,17 @@ static int check_quiet(const struct driver_ctx *ctx, enum colour old, const stru
     int rate = caddyfile_checks(ctx->side[old]);
     nsec_t took = sys_clock_mono() - since;
     /* each handler checks every 500 ms: at most one more each than the time says */
-    unsigned long long may = (unsigned long long)rate * (unsigned long long)(took / NSEC_MS) / 1000 +
-                             (unsigned long long)rate;
+    unsigned long long may =
+        (unsigned long long)rate * (unsigned long long)(took / NSEC_MS) / 1000 +
+        (unsigned long long)rate;
     unsigned long long sent = sent_between(first, &then);
     if (sent <= may || !sockets_tell(ctx, old))
         return 0;
     return err_set(err, ERR_FAILED,
-                   "Caddy still sends requests to %s: %llu segments with data in %lld ms, where its health checks "
-                   "account for %llu", colour_name(old), sent, (long long)(took / NSEC_MS), may);
+                   "Caddy still sends requests to %s: %llu segments with data in %lld ms, where "
+                   "its health checks "
+                   "account for %llu",
+                   colour_name(old), sent, (long long)(took / NSEC_MS), may);
 }
 
 int traffic_caddy_verify(const struct driver_ctx *ctx, enum colour to, struct err *err)
