@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define PARENT "changeover"
+#define OUTLIVING "shims"
 
 /* A hierarchy that is mounted here: where, and where in it we are. */
 struct hierarchy {
@@ -156,6 +157,18 @@ bool sys_cgroup_make(const char *name, struct sys_cgroup *ret)
     if (ret->track[0] && !ret->cpu[0] && find_hierarchy("cpu", &h))
         (void)make_in(&h, name, false, ret->cpu, sizeof(ret->cpu));
     return ret->track[0] != '\0';
+}
+
+void sys_cgroup_leave_unit(void)
+{
+    struct hierarchy h;
+    char dir[700], parent[600], self[24];
+    snprintf(self, sizeof(self), "%d", (int)getpid());
+    if (!find_hierarchy(NULL, &h))
+        return;
+    snprintf(parent, sizeof(parent), "%s/" PARENT, h.mount);
+    if (make_below(parent, OUTLIVING, false, dir, sizeof(dir)))
+        (void)put(dir, "cgroup.procs", self);
 }
 
 int sys_cgroup_join(const struct sys_cgroup *cg, pid_t pid)
@@ -312,8 +325,12 @@ static void remove_with_parent(const char *dir)
     char *slash = n > 0 ? strrchr(parent, '/') : NULL;
     if (slash)
         *slash = '\0';
-    if (slash && str_ends(parent, "/" PARENT))
+    if (slash && str_ends(parent, "/" PARENT)) {
+        char outliving[600];
+        snprintf(outliving, sizeof(outliving), "%s/" OUTLIVING, parent);
+        (void)rmdir(outliving);
         (void)rmdir(parent);
+    }
 }
 
 void sys_cgroup_remove(const struct sys_cgroup *cg)

@@ -35,4 +35,9 @@ bool sys_cgroup_frozen(const struct sys_cgroup *cg);
 int sys_cgroup_kill(
     const struct sys_cgroup *cg); /* SIGKILL to all; callers wait until it is empty */
 int sys_cgroup_weight(const struct sys_cgroup *cg, int weight); /* 1..10000, 100 is normal */
+/* Takes the calling process out of the unit or session it was started from, whose end would end it
+ * (a boot unit that has done its work, a login): into a v2 group for processes of ours that outlive
+ * their command. Best effort. */
+void sys_cgroup_leave_unit(void);
+
 void sys_cgroup_remove(const struct sys_cgroup *cg); /* an empty one, and empty groups below */

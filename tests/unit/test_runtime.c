@@ -20,12 +20,20 @@ static void it_starts_is_seen_and_stops(void **state)
 
     start(r, BLUE); /* again is success and starts nothing */
     assert_int_equal(facts(r, BLUE).pid.pid, f.pid.pid);
+    struct run run = record(r, BLUE);
+    char group[320], path[64];
+    cleanup_str struct str own = {0};
+    struct err err = {0};
+    snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)run.shim.pid);
+    assert_int_equal(sys_file_read(path, 65536, &own, &err), 0);
+    snprintf(group, sizeof(group), "%s", run.cgroup.track);
+    char *name = strrchr(group, '/'); /* freezing the group must not freeze the shim */
+    assert_true(!name || !strstr(str_cstr(&own), name));
     stop(r, BLUE);
     assert_false(sys_proc_alive(f.pid));
     assert_int_equal(facts(r, BLUE).state, INSTANCE_STOPPED);
     assert_int_equal(facts(r, BLUE).last_status, 128 + SIGTERM);
     assert_false(sys_lock_held(lock, NULL, 0));
-    struct run run = record(r, BLUE);
     assert_true(!run.cgroup.track[0] || !sys_path_exists(run.cgroup.track));
     stop(r, BLUE);
     start(r, BLUE);

@@ -73,6 +73,39 @@ static void a_frozen_instance_can_be_stopped(void **state)
     assert_int_equal(facts(r, BLUE).state, INSTANCE_STOPPED);
 }
 
+/* Where both hierarchies are there, make() takes v2; v1's freezer is what older hosts have. */
+static void a_freezer_of_version_one_works_too(void **state)
+{
+    struct rig *r = *state;
+    struct sys_cgroup cg = {0};
+    const char *const argv[] = {"sleep", "607", NULL};
+    snprintf(cg.track, sizeof(cg.track), "/sys/fs/cgroup/freezer/changeover-test-%d",
+             (int)getpid());
+    if (mkdir(cg.track, 0755) < 0)
+        skip();
+    struct proc_id id = beside(r, "/bin/sleep", argv);
+    bool joined = sys_cgroup_join(&cg, id.pid) == 0;
+    pid_t pids[4];
+    size_t n = 0;
+    sys_cgroup_pids(&cg, pids, 4, &n);
+    int froze = sys_cgroup_freeze(&cg, true, PATIENCE);
+    bool frozen = sys_cgroup_frozen(&cg);
+    int thawed = sys_cgroup_freeze(&cg, false, PATIENCE);
+    bool still = sys_cgroup_frozen(&cg);
+    int killed = sys_cgroup_kill(&cg);
+    waitpid(id.pid, NULL, 0);
+    for (nsec_t until = sys_clock_mono() + PATIENCE;
+         sys_path_exists(cg.track) && sys_clock_mono() < until; sys_sleep(NSEC_MS))
+        sys_cgroup_remove(&cg);
+    assert_true(joined && n == 1 && pids[0] == id.pid);
+    assert_int_equal(froze, 0);
+    assert_true(frozen);
+    assert_int_equal(thawed, 0);
+    assert_false(still);
+    assert_int_equal(killed, 0);
+    assert_false(sys_path_exists(cg.track));
+}
+
 static void what_runs_is_adopted_untouched(void **state)
 {
     struct rig *r = *state;
@@ -206,6 +239,7 @@ static int run(const char *name)
         rigged(a_freeze_ends_at_its_ceiling),
         rigged(a_freeze_ends_with_the_tool),
         rigged(a_frozen_instance_can_be_stopped),
+        rigged(a_freezer_of_version_one_works_too),
         rigged(what_runs_is_adopted_untouched),
         rigged(differences_to_the_spec_are_named),
         rigged(nothing_is_adopted_that_cannot_be),

@@ -327,6 +327,7 @@ int shim_main(const char *dir)
     sys_signals_hold();
     sys_become_subreaper();
     sys_keep_from_children(STARTER_FD);
+    sys_cgroup_leave_unit();
     if (shim_setup(&s, &err) < 0 || first_start(&s, &err) < 0) {
         tell("E%s\n", err.msg);
         launch_done(&s.launch);
@@ -336,6 +337,7 @@ int shim_main(const char *dir)
     int starter = STARTER_FD;
     sys_close_p(&starter);
     watch(&s);
+    sys_cgroup_remove(&s.run.cgroup); /* stays if something of it still runs */
     launch_done(&s.launch);
     return 0;
 }
