@@ -134,12 +134,12 @@ static int prepare(struct run *r, struct err *err)
     if (o->owner && (!*want.service || !*want.colour || !*want.upgrade))
         return err_set(err, ERR_USAGE,
                        "clone to '%s': no service, colour or upgrade to mark it with", dst);
-    if (refuse_nesting(src, dst, err) < 0)
+    if (src && refuse_nesting(src, dst, err) < 0)
         return -1;
     bool made = false;
     switch (sentinel_look(dst, &want, &found, err)) {
     case SENTINEL_FOREIGN:
-        return err_ctx(err, "clone '%s'", src);
+        return err_ctx(err, "clone '%s'", src ? src : dst);
     case SENTINEL_OURS:
         return take_ours(dst, o, &found, r, err);
     case SENTINEL_ABSENT:
@@ -203,6 +203,20 @@ static void fill_result(const struct run *r, struct tree_result *ret)
     };
 }
 
+/* No source: the directory alone, as it was made. */
+static int finish_empty(struct run *r, struct tree_result *ret, struct err *err)
+{
+    cleanup_fd int dst_top = sys_tree_top(r->dst, false);
+    if (dst_top < 0 || sys_tree_set_mode(dst_top, "", 0755) < 0)
+        return err_sys(err, ERR_FAILED, "set the mode of '%s'", r->dst);
+    fill_result(r, ret);
+    if (!r->o->no_sync && sys_fs_sync(dst_top) < 0)
+        return err_sys(err, ERR_FAILED, "put '%s' on disk", r->dst);
+    return r->o->owner ? mark(r->dst, r->o->owner, r->o->no_sync ? SENTINEL_COPIED : SENTINEL_READY,
+                              0, 0, err)
+                       : 0;
+}
+
 static int walk(struct run *r, struct tree_result *ret, struct err *err)
 {
     struct sys_node top;
@@ -242,7 +256,7 @@ int tree_clone(const char *src, const char *dst, const struct tree_options *o,
     struct run r = {.o = o, .src = src, .dst = dst};
     int ok = prepare(&r, &mine);
     if (ok == 0)
-        ok = walk(&r, ret, &mine);
+        ok = src ? walk(&r, ret, &mine) : finish_empty(&r, ret, &mine);
     if (ok < 0 && err)
         *err = mine;
     return ok;

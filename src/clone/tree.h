@@ -63,14 +63,14 @@ struct tree_result {
 must_check int tree_begin(const char *src, const char *dst, const struct tree_options *o,
                           struct err *err);
 
-/* Pre:   SRC is a directory; DST is absent (its parent exists), empty, or marked as `owner`'s.
- * Post:  DST holds SRC, is on disk (syncfs) and marked "ready"; with no_sync: marked "copied". On
- * -1: DST is absent, as it was, or marked "cloning"; nothing else has changed. Again: after a
- * crash, see `resume`. A finished clone of the same upgrade (ready, or copied in this boot):
- * ERR_EXISTS, untouched (an instance may have run on it). Blocks: as long as it takes; cancel()
- * ends it. Errors: ERR_FOREIGN (DST is somebody's), ERR_UNSUPPORTED (reflink, or an attribute that
- * DST cannot keep), ERR_INTERRUPTED, ERR_FAILED (with errno in err->sys; ENOSPC says how much is
- * missing). */
+/* Pre:   SRC is a directory (NULL: DST becomes an empty one); DST is absent (its parent exists),
+ * empty, or marked as `owner`'s. Post:  DST holds SRC, is on disk (syncfs) and marked "ready"; with
+ * no_sync: marked "copied". On -1: DST is absent, as it was, or marked "cloning"; nothing else has
+ * changed. Again: after a crash, see `resume`. A finished clone of the same upgrade (ready, or
+ * copied in this boot): ERR_EXISTS, untouched (an instance may have run on it). Blocks: as long as
+ * it takes; cancel() ends it. Errors: ERR_FOREIGN (DST is somebody's), ERR_UNSUPPORTED (reflink, or
+ * an attribute that DST cannot keep), ERR_INTERRUPTED, ERR_FAILED (with errno in err->sys; ENOSPC
+ * says how much is missing). */
 must_check int tree_clone(const char *src, const char *dst, const struct tree_options *o,
                           struct tree_result *ret, struct err *err);
 

@@ -111,6 +111,7 @@ static int clones_and_settles(const struct storage_ops *ops)
     CHECK(run_ok("echo left-over > blue/left; mkdir -p blue/sub/deep") == 0); /* interrupted */
     CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0);
     CHECK(kept(ops) == 0 && access("blue/left", F_OK) < 0);
+    CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0 && f.copied && !f.complete);
     CHECK((ops->caps & STORAGE_NO_DATA) || (s.seen.progress && s.seen.done == s.seen.total));
     CHECK(ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0 && ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0);
     CHECK(sentinel_read("blue", &mark, &err) == 0 && mark.state == SENTINEL_READY);
@@ -243,6 +244,12 @@ static void reflink_says_where_it_cannot(void **state)
     assert_true(*f.why_not && f.files == 3);
     s.src.driver = "auto";
     assert_ptr_equal(storage_find(&s.src, &s.dst, &err), &storage_copy);
+    assert_ptr_equal(storage_find(&s.dst, &s.dst, &err), &storage_empty);
+    assert_int_equal(storage_empty.begin(&s.ctx, &s.dst, &s.dst, BLUE, &err), 0);
+    assert_int_equal(storage_empty.clone(&s.ctx, &s.dst, &s.dst, BLUE, &err), 0);
+    assert_int_equal(storage_empty.settle(&s.ctx, &s.dst, BLUE, &err), 0);
+    assert_int_equal(storage_empty.destroy(&s.ctx, &s.dst, BLUE, &err), 0);
+    assert_int_equal(storage_empty.inspect(&s.ctx, &s.dst, &s.dst, BLUE, true, &f, &err), 0);
     s.src.driver = "zsf";
     assert_null(storage_find(&s.src, &s.dst, &err));
     assert_non_null(strstr(err.msg, "reflink, copy, empty"));

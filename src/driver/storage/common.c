@@ -92,8 +92,8 @@ static void describe(const struct spec_volume *v, const struct sentinel *want,
     if (place != SENTINEL_OURS)
         return;
     f->owner = OWNER_OURS;
-    f->complete = found.state == SENTINEL_READY || found.state == SENTINEL_LIVE ||
-                  (found.state == SENTINEL_COPIED && sentinel_this_boot(&found));
+    f->complete = found.state == SENTINEL_READY || found.state == SENTINEL_LIVE;
+    f->copied = f->complete || (found.state == SENTINEL_COPIED && sentinel_this_boot(&found));
     snprintf(f->upgrade_id, sizeof(f->upgrade_id), "%.31s", found.upgrade);
     snprintf(f->owner_text, sizeof(f->owner_text), "%.60s, %.8s, volume %.60s, %s%.60s, %s",
              found.service, found.colour, found.volume, *found.upgrade ? "upgrade " : "adopted",

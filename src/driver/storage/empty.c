@@ -8,6 +8,12 @@
 
 static const char *const everything[] = {"*", NULL};
 
+/* A volume that is new in this spec has no other side: its own path stands for both. */
+static const char *source_of(const struct spec_volume *src, const struct spec_volume *dst)
+{
+    return str_eq(src->path, dst->path) ? NULL : src->path;
+}
+
 static int empty_inspect(const struct driver_ctx *ctx, const struct spec_volume *src,
                          const struct spec_volume *dst, enum colour dst_colour, bool measure,
                          struct storage_facts *ret, struct err *err)
@@ -17,7 +23,7 @@ static int empty_inspect(const struct driver_ctx *ctx, const struct spec_volume 
     struct tree_size size;
     if (storage_inspect_place(ctx, dst, dst_colour, ret, err) < 0)
         return -1;
-    if (!measure)
+    if (!measure || !source_of(src, dst))
         return 0;
     if (tree_measure(src->path, &o, &size, err) < 0)
         return err_ctx(err, "measure volume '%s'", src->name);
@@ -52,7 +58,7 @@ static int empty_begin(const struct driver_ctx *ctx, const struct spec_volume *s
     struct sentinel owner = storage_mark_of(ctx, dst, dst_colour, true);
     struct storage_run run = {.ctx = ctx};
     struct tree_options o = options(&owner, &run);
-    return tree_begin(src->path, dst->path, &o, err);
+    return tree_begin(source_of(src, dst), dst->path, &o, err);
 }
 
 static int empty_clone(const struct driver_ctx *ctx, const struct spec_volume *src,
@@ -64,7 +70,7 @@ static int empty_clone(const struct driver_ctx *ctx, const struct spec_volume *s
     struct sentinel owner = storage_mark_of(ctx, dst, dst_colour, true);
     struct storage_run run = {.ctx = ctx};
     struct tree_options o = options(&owner, &run);
-    return tree_clone(src->path, dst->path, &o, NULL, err) < 0
+    return tree_clone(source_of(src, dst), dst->path, &o, NULL, err) < 0
                ? err_ctx(err, "volume '%s'", src->name)
                : 0;
 }

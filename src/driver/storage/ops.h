@@ -24,7 +24,8 @@ struct storage_facts {
     enum storage_owner owner; /* by sentinel: of this service, this colour, this volume */
     char owner_text[256];     /* what the sentinel says, or what is there instead */
     char upgrade_id[32];      /* the sentinel's: which upgrade made it ("" = adopted) */
-    bool complete;            /* false: a clone was interrupted */
+    bool complete;            /* false: a clone was interrupted, or is not settled */
+    bool copied;              /* complete, or all there in this boot and waiting for settle */
     uint64_t bytes, files;    /* size of the data; 0 unless asked for */
     uint64_t free_bytes;      /* where the colour's volume lives */
     uint64_t needed_bytes;    /* what a clone to this colour would take now */
@@ -93,7 +94,8 @@ struct storage_ops {
 
 extern const struct storage_ops storage_reflink, storage_copy, storage_empty;
 
-/* By the name in the spec; "auto": reflink where src's and dst's file system can, else copy. NULL
+/* src and dst with one path (a volume that is new in this spec, and has no other side): empty. Else
+ * by the name in the spec; "auto": reflink where src's and dst's file system can, else copy. NULL
  * with err: unknown (the message lists the names). */
 const struct storage_ops *storage_find(const struct spec_volume *src, const struct spec_volume *dst,
                                        struct err *err);

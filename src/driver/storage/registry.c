@@ -8,6 +8,8 @@ static const struct storage_ops *const drivers[] = {&storage_reflink, &storage_c
 const struct storage_ops *storage_find(const struct spec_volume *src, const struct spec_volume *dst,
                                        struct err *err)
 {
+    if (str_eq(src->path, dst->path)) /* no other side to clone from */
+        return &storage_empty;
     if (str_eq(src->driver, "auto"))
         return tree_can_reflink(src->path, dst->path, NULL) == 0 ? &storage_reflink : &storage_copy;
     cleanup_str struct str names = {0};
