@@ -103,7 +103,7 @@ class Server:
     async def answer(self, number, body, writer, headers):
         answer = {"jsonrpc": "2.0", "id": body.get("id"), "result": self.slot if body.get("method") == "getSlot" else "ok"}
         status, times, keep = "200 OK", 1, headers.get("connection") != "close"
-        for name, value in self.faults.get(number, []):
+        for name, value in self.faults.pop(number, []):  # once: a request that is sent again succeeds
             if name == "drop":
                 return True
             if name == "reset":
