@@ -60,6 +60,7 @@ int session_rebind(struct session *s, enum colour c, const char *version, struct
     spec_free(s->side[c]);
     s->side[c] = fresh;
     s->engine.ctx.side[c] = fresh;
+    s->engine.ctx.service = s->side[GREEN]->service; /* it may have lain in the one just freed */
     return 0;
 }
 
