@@ -15,6 +15,7 @@ static void freeze_holds_it_and_thaw_says_how_long(void **state)
     assert_int_equal(process_freeze(&r->ctx, BLUE, 20 * NSEC_S, &fd, &err), 0);
     assert_false(moves("ticks"));
     assert_true(facts(r, BLUE).state == INSTANCE_RUNNING);
+    assert_non_null(strstr(facts(r, BLUE).text, "frozen"));
     assert_int_equal(process_thaw(&r->ctx, BLUE, fd, &held, &err), 0);
     assert_true(held >= 300 * NSEC_MS && held < 20 * NSEC_S);
     assert_true(moves("ticks"));
@@ -104,6 +105,21 @@ static void a_freezer_of_version_one_works_too(void **state)
     assert_false(still);
     assert_int_equal(killed, 0);
     assert_false(sys_path_exists(cg.track));
+}
+
+static void what_a_killed_freeze_left_does_not_hang_a_start(void **state)
+{
+    struct rig *r = *state;
+    start(r, BLUE);
+    struct run run = record(r, BLUE);
+    if (!run.cgroup.track[0])
+        skip();
+    assert_int_equal(sys_cgroup_freeze(&run.cgroup, true, PATIENCE), 0);
+    kill(run.shim.pid, SIGKILL);
+    kill(run.pid.pid, SIGKILL);
+    eventually(facts(r, BLUE).state == INSTANCE_EXITED);
+    start(r, BLUE);
+    assert_int_equal(facts(r, BLUE).state, INSTANCE_RUNNING);
 }
 
 static void what_runs_is_adopted_untouched(void **state)
@@ -240,6 +256,7 @@ static int run(const char *name)
         rigged(a_freeze_ends_with_the_tool),
         rigged(a_frozen_instance_can_be_stopped),
         rigged(a_freezer_of_version_one_works_too),
+        rigged(what_a_killed_freeze_left_does_not_hang_a_start),
         rigged(what_runs_is_adopted_untouched),
         rigged(differences_to_the_spec_are_named),
         rigged(nothing_is_adopted_that_cannot_be),

@@ -37,15 +37,26 @@ int process_view(const char *dir, struct process_view *ret, struct err *err)
     return 0;
 }
 
+static bool frozen(const struct run *r)
+{
+    struct sys_task t;
+    if (r->cgroup.track[0])
+        return sys_cgroup_frozen(&r->cgroup);
+    return sys_task_read(r->pid.pid, &t) && t.state == 'T';
+}
+
 static void text_running(const struct process_view *v, struct instance_facts *f)
 {
-    char more[64] = "";
+    char more[80] = "";
     const struct run *r = &v->run;
     if (r->restarts)
         snprintf(more, sizeof(more), ", restarted %d times, last status %d", r->restarts,
                  r->last_status);
+    if (frozen(r))
+        snprintf(more + strlen(more), sizeof(more) - strlen(more), ", frozen");
     if (r->adopted)
-        snprintf(f->text, sizeof(f->text), "running as process %d, adopted", (int)r->pid.pid);
+        snprintf(f->text, sizeof(f->text), "running as process %d, adopted%s", (int)r->pid.pid,
+                 more);
     else if (!v->shim_alive)
         snprintf(f->text, sizeof(f->text),
                  "running as process %d without its shim (it was killed): no restart%s",

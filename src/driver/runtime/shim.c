@@ -109,6 +109,8 @@ static void group_join(struct shim *s)
     struct sys_cgroup *g = &s->run.cgroup;
     if (!sys_cgroup_make(s->launch.cgroup, g))
         return;
+    if (sys_cgroup_frozen(g)) /* left so by a freeze whose holder and instance were both killed */
+        (void)sys_cgroup_freeze(g, false, NSEC_S);
     if (sys_cgroup_join(g, s->run.pid.pid) < 0) {
         sys_cgroup_remove(g);
         *g = (struct sys_cgroup){0};
@@ -131,6 +133,9 @@ static int child_commit(struct shim *s, const struct sys_launch *l, struct sys_h
         sys_held_drop(held);
         return -1;
     }
+    remark(s, "process %d%s%s%s", (int)held->id.pid,
+           s->run.restarts ? ", started again" : " is started",
+           s->launch.version[0] ? ", version " : "", s->launch.version);
     (void)sys_fault_point("runtime/shim:recorded");
     return 0;
 }
@@ -247,7 +252,6 @@ static int start_again(struct shim *s, struct err *err)
     if (child_commit(s, &l, &held, err) < 0 || sys_held_go(&held, &l, err) < 0)
         return -1;
     child_runs(s);
-    remark(s, "started again (%d) as process %d", s->run.restarts, (int)s->run.pid.pid);
     return 0;
 }
 
