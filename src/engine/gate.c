@@ -10,6 +10,7 @@
 #define INTERVAL_DEFAULT NSEC_S
 #define DEADLINE_DEFAULT (24 * NSEC_HOUR)
 #define NAP_MAX (100 * NSEC_MS)
+#define TRY_MIN (50 * NSEC_MS)
 
 struct gate_watch *gate_watch_new_on(const struct driver_ctx *ctx, const struct gate_request *rq,
                                      const struct runtime_ops *runtime, bool remember)
@@ -223,12 +224,22 @@ static int not_in_time(const struct wait *k, struct err *err)
                    bad->gate, colour_name(k->w->rq.colour), words, bad->said, more, also);
 }
 
+/* No question outlasts the deadline, so that the wait ends when it says. */
+static void limit_tries(struct wait *k, nsec_t asked)
+{
+    nsec_t left = k->deadline - sys_clock_mono();
+    if (left < TRY_MIN)
+        left = TRY_MIN;
+    k->w->rq.try_timeout = asked && asked < left ? asked : left;
+}
+
 /* 0: passed, 1: not yet, -1: over. */
-static int one_look(struct wait *k, struct err *err)
+static int one_look(struct wait *k, nsec_t try_timeout, struct err *err)
 {
     double max;
     if (look_alive(k, err) < 0)
         return -1;
+    limit_tries(k, try_timeout);
     if (gate_watch_look(k->w, k->results, k->w->spec->gate.n, &k->n, err) < 0)
         return err_ctx(err, "%s", what(k));
     const struct gate_result *lag = lag_of(k, &max);
@@ -276,7 +287,7 @@ int gate_wait_on(const struct driver_ctx *ctx, const struct gate_request *rq,
         k.rate.window = 10 * k.interval;
     for (;;) {
         nsec_t next = sys_clock_mono() + k.interval;
-        int rc = one_look(&k, err);
+        int rc = one_look(&k, rq->try_timeout, err);
         if (rc <= 0)
             return rc;
         if (next > k.deadline)

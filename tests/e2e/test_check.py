@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lib import ports, rpcnode
+from lib import ports
 from lib.service import TOOL, Service
 
 
@@ -75,7 +75,7 @@ def test_equal_identities(service):
     kept = key.read_bytes()
     try:
         shutil.copyfile(service.dir / "green.json", key)
-        public = rpcnode.run("pubkey", key).stdout.strip()
+        public = service.rpc("getIdentity")["identity"]
         the_only_error(service, "identity", f"green and blue have one identity, {public}", "solana-keygen")
     finally:
         key.write_bytes(kept)

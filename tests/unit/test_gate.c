@@ -471,6 +471,12 @@ static void one_that_hangs_holds_up_no_other(void **state)
     assert_says(r[0].said, "no answer");
     gate_watch_free(w);
 
+    gate[0].timeout = NSEC_HOUR; /* a deadline counts more than the time of one try */
+    start = sys_clock_mono();
+    assert_int_equal(wait_for(&err), -1);
+    assert_int_equal(err.code, ERR_GATE);
+    assert_true(sys_clock_mono() - start < 5 * NSEC_S);
+
     polls_left = 1; /* asked to end in the middle of a question */
     spec[BLUE].gate.deadline = NSEC_HOUR;
     gate[0].timeout = NSEC_HOUR;
