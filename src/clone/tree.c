@@ -3,6 +3,7 @@
 #include "clone/remove.h"
 #include "clone/run.h"
 #include "sys/clock.h"
+#include "sys/fault.h"
 #include "sys/file.h"
 
 #include <dirent.h>
@@ -301,7 +302,8 @@ int tree_settle(const char *dst, const struct sentinel *owner, struct err *err)
     }
     struct sys_node top;
     cleanup_fd int fd = sys_tree_top(dst, false);
-    if (fd < 0 || sys_node_at(fd, "", &top) < 0 || sys_fs_sync(fd) < 0)
+    if (fd < 0 || sys_node_at(fd, "", &top) < 0 || sys_fault_point("clone/settle") < 0 ||
+        sys_fs_sync(fd) < 0)
         return err_sys(err, ERR_FAILED, "put '%s' on disk", dst);
     if (mark(dst, &found, SENTINEL_READY, found.files, found.bytes, err) < 0)
         return -1;

@@ -141,11 +141,62 @@ static int clone_frozen(struct cloning *c, const struct plan_step *s, nsec_t *re
     return thaw(c, s, fd, ret_held, err) < 0 ? -1 : r;
 }
 
+static int volume_is_copied(struct engine *e, const struct plan_step *s, const struct volume_pair *p,
+                            struct err *err)
+{
+    struct storage_facts f = {0};
+    if (p->ops->inspect(&e->ctx, p->src, p->dst, s->colour, false, &f, err) < 0)
+        return -1;
+    return f.copied && f.owner == OWNER_OURS && strcmp(f.upgrade_id, e->up->id) == 0;
+}
+
+static int drop_copied(struct engine *e, const struct plan_step *s, struct err *err)
+{
+    struct instance_facts standby = {0};
+    if (e->runtime->inspect(&e->ctx, s->colour, &standby, err) < 0)
+        return -1;
+    if (standby.state == INSTANCE_RUNNING)
+        return err_set(err, ERR_FAILED, "%s runs, and not all of its volumes are complete",
+                       colour_name(s->colour));
+    for (size_t i = 0; i < e->ctx.side[s->colour]->volumes_n; i++) {
+        struct volume_pair p;
+        int copied = pair_of(e, s, i, &p, err) < 0 ? -1 : volume_is_copied(e, s, &p, err);
+        if (copied < 0 || (copied && p.ops->destroy(&e->ctx, p.dst, s->colour, err) < 0))
+            return -1;
+    }
+    return 0;
+}
+
+/* What an attempt that was killed left: 1 if every volume is copied, at one point in time, and needs only to
+ * be settled. Those of an incomplete set belong to a point in time that will not be the others': away with them. */
+static int sort_leftovers(struct engine *e, const struct plan_step *s, struct err *err)
+{
+    const struct spec *to = e->ctx.side[s->colour];
+    size_t n = 0;
+    for (size_t i = 0; i < to->volumes_n; i++) {
+        struct volume_pair p;
+        int copied = pair_of(e, s, i, &p, err) < 0 ? -1 : volume_is_copied(e, s, &p, err);
+        if (copied < 0)
+            return -1;
+        n += copied > 0;
+    }
+    if (n == to->volumes_n)
+        return n > 0;
+    return n ? drop_copied(e, s, err) : 0;
+}
+
 static int clone_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
     struct cloning c = {.e = e, .ctx = e->ctx};
     c.ctx.poll = cloning_poll;
     c.ctx.poll_ctx = &c;
+    int copied = sort_leftovers(e, s, err);
+    if (copied < 0)
+        return -1;
+    if (copied) {
+        snprintf(result, STEP_RESULT, "cloned by an attempt before this one");
+        return run_snapshot_commands(e, s, false, err) < 0 ? -1 : pass_over(&c, s, PASS_SETTLE, err);
+    }
     bool freeze = false;
     nsec_t held = 0;
     struct instance_facts source = {0};
