@@ -228,11 +228,16 @@ static const char *take_verb(int *argc, char **argv)
     return NULL;
 }
 
-static int report(const struct err *err)
+/* Every error ends with a command to type; the one who knows best has set it. */
+static int report(const struct cmd_row *row, const struct err *err)
 {
     fprintf(stderr, "changeover: %s\n", err->msg);
     if (*err->hint)
         fprintf(stderr, "next: %s\n", err->hint);
+    else if (row && err->code == ERR_USAGE)
+        fprintf(stderr, "next: changeover help %s\n", row->name);
+    else
+        fprintf(stderr, "next: changeover %s\n", row && strcmp(row->name, "status") == 0 ? "check" : "status");
     return err_exit_status(err->code);
 }
 
@@ -248,7 +253,7 @@ int cmd_main(int argc, char **argv)
     if (!row) {
         err_set(&err, ERR_USAGE, "there is no command '%s'", verb);
         err_hint(&err, "changeover help");
-        return report(&err);
+        return report(row, &err);
     }
     struct cmd_call call = {.row = row, .spec_path = "changeover.yml", .argc = argc - 1, .argv = argv + 1};
     if (!(row->flags & CMD_RAW)) {
@@ -258,11 +263,11 @@ int cmd_main(int argc, char **argv)
             return 0;
         }
         if (r < 0)
-            return report(&err);
+            return report(row, &err);
     }
     int status = row->run(&call, &err);
     if (status < 0)
-        status = report(&err);
+        status = report(row, &err);
     if (fflush(stdout) != 0 && status == 0)
         status = 1;
     return status;

@@ -61,7 +61,10 @@ static int abandon(struct engine *e, const struct plan *plan, struct err *err)
         return err_hint(err, "changeover rollback");
     }
     err->code = ERR_FAILED;
-    return -1;
+    if (*err->hint)
+        return -1;
+    return err_hint(err, "mend that, then the same command again; all is undone, %s serves as before",
+                    colour_name(e->up->from));
 }
 
 static int prepare_failed(struct engine *e, const struct plan *plan, const struct plan_step *failed,

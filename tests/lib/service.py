@@ -55,8 +55,7 @@ class Service:
         for version in versions:
             rpcnode.make_version(self.dir / "versions" / version, version)
         (self.dir / "state").mkdir(mode=0o700)
-        for colour in ("green", "blue"):
-            rpcnode.keygen(self.dir / f"{colour}.json")
+        self.pubkeys = {rpcnode.keygen(self.dir / f"{c}.json"): c for c in ("green", "blue")}
         self.ports = {c: self._colour_ports(b) for c, b in zip(("green", "blue"), self.blocks[1:3])}
         front = self.blocks[3]
         self.front_port, self.admin_port, self.which_port = front.take(), front.take(), front.take()
@@ -180,10 +179,7 @@ class Service:
     def identity(self):
         """Whose answer it is, through the front: a colour."""
         key = self.rpc("getIdentity")["identity"]
-        for colour in ("green", "blue"):
-            if key == rpcnode.run("pubkey", self.dir / f"{colour}.json").stdout.strip():
-                return colour
-        return key
+        return self.pubkeys.get(key, key)
 
     def pid(self, colour):
         for c in self.status()["colours"]:
