@@ -57,7 +57,8 @@ static void print_text(const struct findings *f, bool quiet)
                warnings == 1 ? "" : "s", errors, errors == 1 ? "" : "s");
 }
 
-/* Whether the standby should run now. Where both are right (in the middle of a step), it is what it is. */
+/* Whether the standby should run now. Where both are right (in the middle of a step), it is what it
+ * is. */
 static int standby_runs(struct session *s, enum colour standby, bool *ret, struct err *err)
 {
     struct instance_facts f = {0};
@@ -86,11 +87,13 @@ static int standby_runs(struct session *s, enum colour standby, bool *ret, struc
     return 0;
 }
 
-static int look(struct session *s, const char *target, bool fast, struct findings *f, struct err *err)
+static int look(struct session *s, const char *target, bool fast, struct findings *f,
+                struct err *err)
 {
     enum colour live = s->live == COLOUR_NONE ? GREEN : s->live, standby = colour_other(live);
     const char *live_version = s->has_gen[live] ? s->gen[live].version : NULL;
-    struct check_request rq = {.live = s->live, .live_version = live_version,
+    struct check_request rq = {.live = s->live,
+                               .live_version = live_version,
                                .measure = !fast && !s->open,
                                .other_state_dirs = s->engine.other_state_dirs};
 
@@ -137,6 +140,7 @@ const struct cmd_row cmd_check = {
     .flags = CMD_JSON,
     .options = options,
     .help = "Each finding is ok, a warning or an error, with the command that mends it.\n"
-            "Exit status 1 if there is an error. prepare looks at the same, and begins nothing over an error.\n",
+            "Exit status 1 if there is an error. prepare looks at the same, and begins nothing "
+            "over an error.\n",
     .run = run,
 };

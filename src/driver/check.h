@@ -19,7 +19,7 @@ struct check {
     const struct check_request *rq;
     const struct check_drivers *drivers;
     struct findings *f;
-    enum colour live, standby; /* nothing adopted yet: taken as green and blue */
+    enum colour live, standby;    /* nothing adopted yet: taken as green and blue */
     const struct spec *from, *to; /* their specs */
     bool adopted;
 };

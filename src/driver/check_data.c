@@ -1,7 +1,6 @@
-/* Data: paths, whose they are, space, memory, the pause for the clone, identity files. */
+/* Data: paths, whose they are, space, memory, the pause for the clone. */
 #include "driver/check.h"
 
-#include "driver/identity/solana.h"
 #include "sys/feature.h"
 #include "sys/file.h"
 #include "sys/path.h"
@@ -56,9 +55,10 @@ void check_paths(struct check *c)
             if (r == SYS_PATH_APART)
                 continue;
             bad++;
-            findings_add(c->f, FINDING_ERROR, "paths", "give each a directory of its own in the spec",
-                         "%s ('%s') %s %s ('%s'): a clone or a removal of one would take the other along",
-                         p[i].what, p[i].path, relation_words[r], p[k].what, p[k].path);
+            findings_add(
+                c->f, FINDING_ERROR, "paths", "give each a directory of its own in the spec",
+                "%s ('%s') %s %s ('%s'): a clone or a removal of one would take the other along",
+                p[i].what, p[i].path, relation_words[r], p[k].what, p[k].path);
         }
     if (!bad)
         findings_add(c->f, FINDING_OK, "paths", NULL,
@@ -82,8 +82,8 @@ struct budget {
 };
 
 /* False: there is nothing that could be cloned. */
-static bool check_live(struct check *c, const struct storage_ops *ops, const struct spec_volume *src,
-                       const struct spec_volume *dst)
+static bool check_live(struct check *c, const struct storage_ops *ops,
+                       const struct spec_volume *src, const struct spec_volume *dst)
 {
     struct storage_facts f = {0};
     struct err e = {0};
@@ -96,15 +96,17 @@ static bool check_live(struct check *c, const struct storage_ops *ops, const str
         findings_add(c->f, level, "data", "correct its path in the spec, or mount it",
                      "volume %s of %s: there is nothing at '%s'", src->name, name, src->path);
     else if (!sys_path_readable(src->path))
-        findings_add(c->f, FINDING_ERROR, "data", "run changeover as root, or as the owner of the data",
+        findings_add(c->f, FINDING_ERROR, "data",
+                     "run changeover as root, or as the owner of the data",
                      "volume %s of %s: '%s' may not be read", src->name, name, src->path);
     else if (c->adopted && f.owner != OWNER_OURS)
-        findings_add(c->f, FINDING_ERROR, "data", "changeover adopt",
-                     "volume %s of %s: '%s' does not carry our mark (%s): is the right file system mounted?",
-                     src->name, name, src->path, f.owner_text);
+        findings_add(
+            c->f, FINDING_ERROR, "data", "changeover adopt",
+            "volume %s of %s: '%s' does not carry our mark (%s): is the right file system mounted?",
+            src->name, name, src->path, f.owner_text);
     else
-        findings_add(c->f, FINDING_OK, "data", NULL, "volume %s of %s: '%s' on %s%s", src->name, name,
-                     src->path, f.fs_name[0] ? f.fs_name : "its file system",
+        findings_add(c->f, FINDING_OK, "data", NULL, "volume %s of %s: '%s' on %s%s", src->name,
+                     name, src->path, f.fs_name[0] ? f.fs_name : "its file system",
                      f.owner == OWNER_OURS ? ", ours" : "");
     return f.exists;
 }
@@ -140,6 +142,25 @@ static void add_freeze(struct budget *b, const struct storage_ops *ops, const st
     (void)snprintf(b->frozen + at, sizeof(b->frozen) - at, "%s%s", at ? ", " : "", v->name);
 }
 
+/* Something of ours, of another upgrade or cut short, may lie where the clone is to go. */
+static void check_leftover(struct check *c, const struct storage_ops *ops,
+                           const struct spec_volume *dst, const struct storage_facts *f)
+{
+    const char *name = colour_name(c->standby);
+    if (f->owner == OWNER_OURS && !f->complete)
+        findings_add(c->f, FINDING_WARNING, "data",
+                     "changeover prepare (makes it anew), or changeover cleanup",
+                     "volume %s of %s: an interrupted clone lies at '%s'", dst->name, name,
+                     dst->path);
+    else if (f->owner == OWNER_OURS && !c->rq->standby_runs)
+        findings_add(c->f, FINDING_WARNING, "data", "changeover cleanup",
+                     "volume %s of %s: data of upgrade %s lies at '%s'", dst->name, name,
+                     f->upgrade_id[0] ? f->upgrade_id : "(adopted)", dst->path);
+    else
+        findings_add(c->f, FINDING_OK, "data", NULL, "volume %s of %s: can be cloned to '%s' by %s",
+                     dst->name, name, dst->path, ops->name);
+}
+
 /* Whose data lies at the standby's place, and can it be cloned there? */
 static void check_standby(struct check *c, const struct storage_ops *ops,
                           const struct spec_volume *src, const struct spec_volume *dst,
@@ -155,30 +176,25 @@ static void check_standby(struct check *c, const struct storage_ops *ops,
         return;
     }
     bool ours = f.owner == OWNER_OURS;
-    bool this_upgrade = ours && *c->ctx->upgrade_id && str_eq(f.upgrade_id, c->ctx->upgrade_id);
-    if (f.exists && !f.empty && !ours && c->adopted) {
-        findings_add(c->f, FINDING_ERROR, "data", "move it away, or give the volume another path in the spec",
-                     "volume %s of %s: '%s' holds data that is not ours (%s); it is never overwritten",
-                     dst->name, name, dst->path, f.owner_text);
-        return;
-    }
-    if (!f.supported) {
-        findings_add(c->f, FINDING_ERROR, "data", "choose another driver for it in the spec (copy works everywhere)",
+    bool done =
+        ours && f.complete && *c->ctx->upgrade_id && str_eq(f.upgrade_id, c->ctx->upgrade_id);
+    if (f.exists && !f.empty && !ours && c->adopted)
+        findings_add(
+            c->f, FINDING_ERROR, "data",
+            "move it away, or give the volume another path in the spec",
+            "volume %s of %s: '%s' holds data that is not ours (%s); it is never overwritten",
+            dst->name, name, dst->path, f.owner_text);
+    else if (!f.supported)
+        findings_add(c->f, FINDING_ERROR, "data",
+                     "choose another driver for it in the spec (copy works everywhere)",
                      "volume %s: %s cannot clone '%s' to '%s': %s", dst->name, ops->name, src->path,
                      dst->path, f.why_not);
-        return;
-    }
-    if (ours && !f.complete)
-        findings_add(c->f, FINDING_WARNING, "data", "changeover prepare (makes it anew), or changeover cleanup",
-                     "volume %s of %s: an interrupted clone lies at '%s'", dst->name, name, dst->path);
-    else if (ours && !this_upgrade && f.complete && !c->rq->standby_runs)
-        findings_add(c->f, FINDING_WARNING, "data", "changeover cleanup",
-                     "volume %s of %s: data of upgrade %s lies at '%s'", dst->name, name,
-                     f.upgrade_id[0] ? f.upgrade_id : "(adopted)", dst->path);
+    else if (done)
+        findings_add(c->f, FINDING_OK, "data", NULL, "volume %s of %s: cloned to '%s' by %s",
+                     dst->name, name, dst->path, ops->name);
     else
-        findings_add(c->f, FINDING_OK, "data", NULL, "volume %s of %s: %s '%s' by %s", dst->name, name,
-                     this_upgrade ? "cloned to" : "can be cloned to", dst->path, ops->name);
-    if (this_upgrade && f.complete)
+        check_leftover(c, ops, dst, &f);
+    if (!f.supported || done)
         return;
     add_need(b, dst, &f);
     add_freeze(b, ops, src, &f);
@@ -196,11 +212,11 @@ static void check_space(struct check *c, const struct need *n, uint64_t *memory)
         *memory += n->bytes;
     if (n->bytes + floor_bytes > n->free_bytes)
         findings_add(c->f, FINDING_ERROR, "space", "free some, or lower space.floor in the spec",
-                     "the clone needs %s at '%s', where %s are free and %s must stay (space.floor)", need,
-                     n->path, left, floor);
+                     "the clone needs %s at '%s', where %s are free and %s must stay (space.floor)",
+                     need, n->path, left, floor);
     else
-        findings_add(c->f, FINDING_OK, "space", NULL, "the clone needs %s at '%s', %s are free", need,
-                     n->path, left);
+        findings_add(c->f, FINDING_OK, "space", NULL, "the clone needs %s at '%s', %s are free",
+                     need, n->path, left);
 }
 
 static void check_memory(struct check *c, uint64_t need)
@@ -212,7 +228,8 @@ static void check_memory(struct check *c, uint64_t need)
     str_bytes(a, sizeof(a), need);
     str_bytes(b, sizeof(b), left);
     if (need > left)
-        findings_add(c->f, FINDING_ERROR, "memory", "put the volume on a disk, or use driver: empty",
+        findings_add(c->f, FINDING_ERROR, "memory",
+                     "put the volume on a disk, or use driver: empty",
                      "the clone on tmpfs takes %s of memory, and %s are available", a, b);
     else
         findings_add(c->f, FINDING_OK, "memory", NULL,
@@ -227,17 +244,19 @@ static void check_freeze(struct check *c, const struct budget *b)
     clock_words(words, sizeof(words), b->freeze_ns);
     clock_words(max, sizeof(max), c->from->freeze_max);
     if (b->freeze_ns <= c->from->freeze_max) {
-        findings_add(c->f, FINDING_OK, "freeze", NULL, "live stands still for about %s (at most %s)",
-                     words, max);
+        findings_add(c->f, FINDING_OK, "freeze", NULL,
+                     "live stands still for about %s (at most %s)", words, max);
         return;
     }
-    (void)snprintf(mend, sizeof(mend),
-                   "in the spec: freeze.max above %s, or consistency: none, a before_snapshot command, or "
-                   "driver: reflink for the volume",
-                   words);
-    findings_add(c->f, FINDING_ERROR, "freeze", mend,
-                 "the clone of %s takes about %s, and live may stand still for %s at most (freeze.max)",
-                 b->frozen, words, max);
+    (void)snprintf(
+        mend, sizeof(mend),
+        "in the spec: freeze.max above %s, or consistency: none, a before_snapshot command, or "
+        "driver: reflink for the volume",
+        words);
+    findings_add(
+        c->f, FINDING_ERROR, "freeze", mend,
+        "the clone of %s takes about %s, and live may stand still for %s at most (freeze.max)",
+        b->frozen, words, max);
 }
 
 void check_volumes(struct check *c)
@@ -256,8 +275,8 @@ void check_volumes(struct check *c)
                          "%s has no volume %s, which %s has", colour_name(c->standby), src->name,
                          colour_name(c->live));
         else if (!ops)
-            findings_add(c->f, FINDING_ERROR, "data", *e.hint ? e.hint : NULL, "volume %s: %s", src->name,
-                         e.msg);
+            findings_add(c->f, FINDING_ERROR, "data", *e.hint ? e.hint : NULL, "volume %s: %s",
+                         src->name, e.msg);
         if (!ops)
             continue;
         if (check_live(c, ops, src, dst))
@@ -269,85 +288,4 @@ void check_volumes(struct check *c)
         check_space(c, &b.v[i], &memory);
     check_memory(c, memory);
     check_freeze(c, &b);
-}
-
-/* --- identities ---------------------------------------------------------------------------- */
-
-/* The volume of the spec that the file lies in, and where in it. */
-static const struct spec_volume *volume_of(const struct spec *s, const char *file, const char **ret_rest)
-{
-    cleanup_free char *real = sys_path_resolve(file);
-    for (size_t i = 0; i < s->volumes_n; i++) {
-        cleanup_free char *top = sys_path_resolve(s->volumes[i].path);
-        size_t n = strlen(top);
-        if (strncmp(real, top, n) != 0 || real[n] != '/')
-            continue;
-        *ret_rest = file + (strlen(file) - (strlen(real) - n));
-        return &s->volumes[i];
-    }
-    return NULL;
-}
-
-/* An identity inside a volume is overwritten by the clone with what lies there in live's. */
-static bool clone_brings(const struct check *c, const char *file, struct err *err)
-{
-    const char *rest = NULL;
-    const struct spec_volume *v = volume_of(c->to, file, &rest), *src;
-    struct identity theirs, own;
-
-    src = v ? spec_volume(c->from, v->name) : NULL;
-    if (!src || str_eq(v->driver, "empty") || v->exclude.n)
-        return false;
-    cleanup_free char *origin = x_asprintf("%s%s", src->path, rest);
-    if (identity_read(origin, &theirs, NULL) < 0)
-        return false;
-    for (size_t i = 0; i < c->from->identities.n; i++)
-        if (identity_read(c->from->identities.v[i], &own, NULL) == 0 &&
-            own.hash[0] == theirs.hash[0] && own.hash[1] == theirs.hash[1]) {
-            err_set(err, ERR_FAILED,
-                    "'%s' lies in volume %s, so the clone would put %s's identity there ('%s')", file,
-                    v->name, colour_name(c->live), origin);
-            return true;
-        }
-    return false;
-}
-
-void check_identities(struct check *c)
-{
-    struct err e = {0};
-    const char *rest;
-
-    if (!c->from->identities.n && !c->to->identities.n) {
-        findings_add(c->f, FINDING_OK, "identity", NULL, "the spec names no identity files");
-        return;
-    }
-    if (!c->from->identities.n || !c->to->identities.n) {
-        findings_add(c->f, FINDING_WARNING, "identity", "name them under both colours in the spec",
-                     "only %s has identity files, so nothing is compared",
-                     colour_name(c->from->identities.n ? c->live : c->standby));
-        return;
-    }
-    for (size_t i = 0; i < c->to->identities.n; i++)
-        if (clone_brings(c, c->to->identities.v[i], &e)) {
-            findings_add(c->f, FINDING_ERROR, "identity",
-                         "keep it outside the volumes, or exclude it from the clone", "%s", e.msg);
-            return;
-        }
-    if (identity_differ(c->from, c->to, &e) == 0) {
-        struct identity a = {0}, b = {0};
-        bool named = identity_read(c->from->identities.v[0], &a, NULL) == 0 &&
-                     identity_read(c->to->identities.v[0], &b, NULL) == 0 && a.keypair && b.keypair;
-        findings_add(c->f, FINDING_OK, "identity", NULL, "the colours' identities differ%s%s%s%s",
-                     named ? ": " : "", named ? a.text : "", named ? " and " : "", named ? b.text : "");
-        return;
-    }
-    if (e.code == ERR_NOT_FOUND)
-        for (size_t i = 0; i < c->to->identities.n; i++)
-            if (!sys_path_exists(c->to->identities.v[i]) && volume_of(c->to, c->to->identities.v[i], &rest)) {
-                findings_add(c->f, FINDING_WARNING, "identity", NULL,
-                             "'%s' does not exist yet; it is compared again before the start",
-                             c->to->identities.v[i]);
-                return;
-            }
-    findings_add(c->f, FINDING_ERROR, "identity", *e.hint ? e.hint : NULL, "%s", e.msg);
 }

@@ -19,10 +19,11 @@ static int compare_volumes(struct check *c, const struct spec *ours, const struc
             if (sys_path_relation(a->path, b->path) == SYS_PATH_APART)
                 continue;
             bad++;
-            findings_add(c->f, FINDING_ERROR, "services", MEND,
-                         "volume %s of %s ('%s') and volume %s of service %s, %s ('%s') are not apart",
-                         a->name, colour_name(ours->colour), a->path, b->name, theirs->service,
-                         colour_name(theirs->colour), b->path);
+            findings_add(
+                c->f, FINDING_ERROR, "services", MEND,
+                "volume %s of %s ('%s') and volume %s of service %s, %s ('%s') are not apart",
+                a->name, colour_name(ours->colour), a->path, b->name, theirs->service,
+                colour_name(theirs->colour), b->path);
         }
     return bad;
 }
@@ -33,9 +34,9 @@ static int compare_ports(struct check *c, const struct spec *ours, const struct 
     uint16_t port = portset_overlap(ours, theirs, &p, &q);
     if (!port)
         return 0;
-    findings_add(c->f, FINDING_ERROR, "services", MEND, "port %u is %s of %s and %s of service %s, %s",
-                 port, p->name, colour_name(ours->colour), q->name, theirs->service,
-                 colour_name(theirs->colour));
+    findings_add(c->f, FINDING_ERROR, "services", MEND,
+                 "port %u is %s of %s and %s of service %s, %s", port, p->name,
+                 colour_name(ours->colour), q->name, theirs->service, colour_name(theirs->colour));
     return 1;
 }
 
@@ -44,10 +45,12 @@ static int compare_traffic(struct check *c, const struct spec *ours, const struc
     const struct spec_traffic *a = &ours->traffic, *b = &theirs->traffic;
     int bad = 0;
 
-    if (a->flag_dir && b->flag_dir && sys_path_relation(a->flag_dir, b->flag_dir) != SYS_PATH_APART) {
+    if (a->flag_dir && b->flag_dir &&
+        sys_path_relation(a->flag_dir, b->flag_dir) != SYS_PATH_APART) {
         bad++;
         findings_add(c->f, FINDING_ERROR, "services", MEND,
-                     "the flag directory '%s' is not apart from '%s' of service %s: one flip would move both",
+                     "the flag directory '%s' is not apart from '%s' of service %s: one flip would "
+                     "move both",
                      a->flag_dir, b->flag_dir, theirs->service);
     }
     const uint16_t own[] = {a->which_port, a->preview_port[GREEN], a->preview_port[BLUE]};
@@ -56,9 +59,10 @@ static int compare_traffic(struct check *c, const struct spec *ours, const struc
         for (size_t k = 0; k < ARRAY_LEN(their); k++)
             if (own[i] && own[i] == their[k]) {
                 bad++;
-                findings_add(c->f, FINDING_ERROR, "services", MEND,
-                             "port %u of traffic (which_port, preview_ports) is service %s's as well", own[i],
-                             theirs->service);
+                findings_add(
+                    c->f, FINDING_ERROR, "services", MEND,
+                    "port %u of traffic (which_port, preview_ports) is service %s's as well",
+                    own[i], theirs->service);
             }
     return bad;
 }
@@ -70,18 +74,21 @@ static void compare(struct check *c, const char *dir, const char *path, const ch
         cleanup_spec struct spec *theirs = NULL;
         struct err e = {0};
         if (spec_parse(text, path, (enum colour)k, NULL, &theirs, &e) < 0) {
-            findings_add(c->f, FINDING_WARNING, "services", NULL,
-                         "the spec of another service, '%s', cannot be read, so nothing is compared: %.300s",
-                         path, e.msg);
+            findings_add(
+                c->f, FINDING_WARNING, "services", NULL,
+                "the spec of another service, '%s', cannot be read, so nothing is compared: %.300s",
+                path, e.msg);
             return;
         }
         if (k == GREEN)
             bad += compare_traffic(c, c->from, theirs);
         for (int i = GREEN; i < COLOURS; i++)
-            bad += compare_volumes(c, c->ctx->side[i], theirs) + compare_ports(c, c->ctx->side[i], theirs);
+            bad += compare_volumes(c, c->ctx->side[i], theirs) +
+                   compare_ports(c, c->ctx->side[i], theirs);
     }
     if (!bad)
-        findings_add(c->f, FINDING_OK, "services", NULL, "nothing shared with the service in '%s'", dir);
+        findings_add(c->f, FINDING_OK, "services", NULL, "nothing shared with the service in '%s'",
+                     dir);
 }
 
 void check_others(struct check *c)
@@ -97,6 +104,7 @@ void check_others(struct check *c)
             compare(c, *d, path, str_cstr(&text));
         else if (e.code != ERR_NOT_FOUND)
             findings_add(c->f, FINDING_WARNING, "services", NULL,
-                         "another service's spec cannot be read, so nothing is compared: %s", e.msg);
+                         "another service's spec cannot be read, so nothing is compared: %s",
+                         e.msg);
     }
 }

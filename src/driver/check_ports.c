@@ -40,10 +40,11 @@ static void check_also(struct check *c, const struct spec *s, const struct spec 
         for (unsigned p = other->ports[i].first; p <= other->ports[i].last; p++) {
             if (!portset_may_bind(s, true, (uint16_t)p) && !portset_may_bind(s, false, (uint16_t)p))
                 continue;
-            findings_add(c->f, FINDING_WARNING, "ports", MEND_PORTS ", outside of ports.may_also_bind",
-                         "%s may also bind %u, which is %s of %s: if it comes first, the other cannot start",
-                         colour_name(s->colour), p,
-                         range_text(text, sizeof(text), &other->ports[i]), colour_name(other->colour));
+            findings_add(
+                c->f, FINDING_WARNING, "ports", MEND_PORTS ", outside of ports.may_also_bind",
+                "%s may also bind %u, which is %s of %s: if it comes first, the other cannot start",
+                colour_name(s->colour), p, range_text(text, sizeof(text), &other->ports[i]),
+                colour_name(other->colour));
             break;
         }
 }
@@ -81,14 +82,15 @@ static void check_ephemeral(struct check *c, const struct spec *s)
             continue;
         (void)snprintf(mend, sizeof(mend), "sysctl -w net.ipv4.ip_local_reserved_ports=%u-%u",
                        p->first, p->last);
-        findings_add(c->f, FINDING_WARNING, "ports", mend,
-                     "%s of %s lies in the kernel's ephemeral range (%u-%u): any client may be given it",
-                     range_text(text, sizeof(text), p), colour_name(s->colour), first, last);
+        findings_add(
+            c->f, FINDING_WARNING, "ports", mend,
+            "%s of %s lies in the kernel's ephemeral range (%u-%u): any client may be given it",
+            range_text(text, sizeof(text), p), colour_name(s->colour), first, last);
     }
 }
 
-/* A name says nothing about the protocol. What is taken under UDP only stands in the way if the service
- * uses UDP there: a range, or a port that the live instance has bound under UDP. */
+/* A name says nothing about the protocol. What is taken under UDP only stands in the way if the
+ * service uses UDP there: a range, or a port that the live instance has bound under UDP. */
 static bool uses_udp(const struct check *c, const struct spec_port *p)
 {
     char owner[96];
@@ -125,7 +127,8 @@ static void check_free(struct check *c, const struct spec *s)
             for (int udp = 0; udp < 2; udp++) {
                 if (sys_port_free(udp, (uint16_t)p) == 0)
                     continue;
-                enum finding_level l = udp && !uses_udp(c, &s->ports[i]) ? FINDING_WARNING : check_level(c);
+                enum finding_level l =
+                    udp && !uses_udp(c, &s->ports[i]) ? FINDING_WARNING : check_level(c);
                 add_taken(&t, udp, (uint16_t)p, errno);
                 worst = l > worst ? l : worst;
             }
@@ -135,8 +138,8 @@ static void check_free(struct check *c, const struct spec *s)
                      "%s cannot bind %d of its ports: %s%s", colour_name(s->colour), t.n, t.text,
                      t.n > 4 ? "; ..." : "");
     else
-        findings_add(c->f, FINDING_OK, "ports", NULL, "all %u ports of %s are free (tcp and udp)", total,
-                     colour_name(s->colour));
+        findings_add(c->f, FINDING_OK, "ports", NULL, "all %u ports of %s are free (tcp and udp)",
+                     total, colour_name(s->colour));
 }
 
 void check_ports(struct check *c)

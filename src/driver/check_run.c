@@ -1,4 +1,5 @@
-/* What runs and who gets the requests, compared with what the journal claims; and what the machine can do. */
+/* What runs and who gets the requests, compared with what the journal claims; and what the machine
+ * can do. */
 #include "driver/check.h"
 
 #include "sys/feature.h"
@@ -46,7 +47,8 @@ static void check_standby_instance(struct check *c, const struct instance_facts 
         findings_add(c->f, FINDING_OK, "instance", NULL, "%s %s, as it should", name,
                      running ? "runs" : "does not run");
     else if (running)
-        findings_add(c->f, FINDING_ERROR, "instance", "changeover rollback, or changeover stop with its colour",
+        findings_add(c->f, FINDING_ERROR, "instance",
+                     "changeover rollback, or changeover stop with its colour",
                      "%s runs (pid %d), and no upgrade is open", name, (int)f->pid.pid);
     else
         findings_add(c->f, FINDING_ERROR, "instance", "changeover resume",
@@ -65,11 +67,13 @@ void check_instances(struct check *c)
         return;
     }
     if (ops->inspect(c->ctx, c->live, &live, &e) < 0)
-        findings_add(c->f, FINDING_ERROR, "instance", NULL, "live %s: %s", colour_name(c->live), e.msg);
+        findings_add(c->f, FINDING_ERROR, "instance", NULL, "live %s: %s", colour_name(c->live),
+                     e.msg);
     else
         check_live_instance(c, &live);
     if (ops->inspect(c->ctx, c->standby, &standby, &e) < 0)
-        findings_add(c->f, FINDING_ERROR, "instance", NULL, "%s: %s", colour_name(c->standby), e.msg);
+        findings_add(c->f, FINDING_ERROR, "instance", NULL, "%s: %s", colour_name(c->standby),
+                     e.msg);
     else
         check_standby_instance(c, &standby);
 }
@@ -86,17 +90,19 @@ static void check_flags(struct check *c, const struct traffic_facts *f)
                      "no readable flag in '%s': the proxy answers 503", dir);
     } else if (f->seen != f->flag) {
         (void)snprintf(mend, sizeof(mend), "chmod a+rx '%s' and every directory above it", dir);
-        findings_add(c->f, FINDING_ERROR, "traffic", mend,
-                     "the flags in '%s' say %s, and the proxy would choose %s: its user cannot read them", dir,
-                     colour_name(f->flag), colour_name(f->seen));
+        findings_add(
+            c->f, FINDING_ERROR, "traffic", mend,
+            "the flags in '%s' say %s, and the proxy would choose %s: its user cannot read them",
+            dir, colour_name(f->flag), colour_name(f->seen));
     } else if (c->adopted && f->flag != c->rq->live) {
         (void)snprintf(mend, sizeof(mend), "changeover adopt --live %s", colour_name(f->flag));
         findings_add(c->f, FINDING_ERROR, "traffic", mend,
                      "the flags say that %s is live, the journal says %s", colour_name(f->flag),
                      colour_name(c->rq->live));
     } else {
-        findings_add(c->f, FINDING_OK, "traffic", NULL, "the traffic is at %s, and the proxy %s sees the flags",
-                     colour_name(f->flag), f->version);
+        findings_add(c->f, FINDING_OK, "traffic", NULL,
+                     "the traffic is at %s, and the proxy %s sees the flags", colour_name(f->flag),
+                     f->version);
     }
     if (f->hold)
         findings_add(c->f, FINDING_WARNING, "traffic", "changeover resume",
@@ -116,9 +122,10 @@ void check_traffic(struct check *c)
     if (!ops || ops->inspect(c->ctx, &f, &e) < 0)
         findings_add(c->f, FINDING_ERROR, "traffic", *e.hint ? e.hint : NULL, "%s", e.msg);
     else if (!f.reachable)
-        findings_add(c->f, FINDING_ERROR, "traffic", "start it, or correct traffic.admin in the spec",
-                     "the proxy does not answer at %s%s%s", c->from->traffic.admin, f.text[0] ? ": " : "",
-                     f.text);
+        findings_add(c->f, FINDING_ERROR, "traffic",
+                     "start it, or correct traffic.admin in the spec",
+                     "the proxy does not answer at %s%s%s", c->from->traffic.admin,
+                     f.text[0] ? ": " : "", f.text);
     else if (!f.installed)
         findings_add(c->f, check_level(c), "traffic", "changeover traffic install",
                      "the proxy does not run with our block%s%s", f.text[0] ? ": " : "", f.text);
@@ -133,10 +140,13 @@ static void check_state_dir(struct check *c)
     cleanup_free char *dir = sys_path_existing(c->ctx->service_dir);
     if (sys_path_kind(dir) != SYS_DIR)
         findings_add(c->f, FINDING_ERROR, "state", "name another with --state-dir",
-                     "the state directory '%s' cannot be: '%s' is no directory", c->ctx->service_dir, dir);
+                     "the state directory '%s' cannot be: '%s' is no directory",
+                     c->ctx->service_dir, dir);
     else if (!sys_path_writable(dir))
-        findings_add(c->f, FINDING_ERROR, "state", "run as root, or name another with --state-dir",
-                     "the state directory '%s' cannot be written: without the journal nothing is begun", dir);
+        findings_add(
+            c->f, FINDING_ERROR, "state", "run as root, or name another with --state-dir",
+            "the state directory '%s' cannot be written: without the journal nothing is begun",
+            dir);
     else
         findings_add(c->f, FINDING_OK, "state", NULL, "the state directory '%s' can be written",
                      c->ctx->service_dir);
@@ -159,17 +169,20 @@ void check_system(struct check *c)
     sys_kernel(kernel, sizeof(kernel));
     if (!sys_has_ofd_locks())
         findings_add(c->f, FINDING_ERROR, "kernel", "run on Linux 3.15 or later",
-                     "%s has no open file description locks: two runs could not be kept apart", kernel);
+                     "%s has no open file description locks: two runs could not be kept apart",
+                     kernel);
     else if (!sys_has_pidfd())
         findings_add(c->f, FINDING_WARNING, "kernel", "run on Linux 5.3 or later",
                      "%s has no pidfd_open: the end of a process is polled for", kernel);
     else
         findings_add(c->f, FINDING_OK, "kernel", NULL, "%s: locks and pidfd as needed", kernel);
     if (sys_can_cgroup(why, sizeof(why)))
-        findings_add(c->f, FINDING_OK, "kernel", NULL, "an instance gets a control group of its own");
+        findings_add(c->f, FINDING_OK, "kernel", NULL,
+                     "an instance gets a control group of its own");
     else
         findings_add(c->f, FINDING_WARNING, "kernel", "run as root, with control groups mounted",
-                     "no control group for an instance (%s): its processes are found by descent", why);
+                     "no control group for an instance (%s): its processes are found by descent",
+                     why);
     if (wants_tls(c->from) && !(curl->features & CURL_VERSION_SSL))
         findings_add(c->f, FINDING_ERROR, "library", "apt-get install libcurl4",
                      "libcurl %s cannot speak TLS, and the site needs it", curl->version);

@@ -134,7 +134,8 @@ static int look_alive(struct wait *k, struct err *err)
     return 0;
 }
 
-/* The first that does not pass, NULL if all do; a lag comes last, since all else comes before it. */
+/* The first that does not pass, NULL if all do; a lag comes last, since all else comes before it.
+ */
 static const struct gate_result *worst(const struct wait *k, int *ret_failing)
 {
     const struct gate_result *found = NULL;
@@ -214,9 +215,11 @@ static int not_in_time(const struct wait *k, struct err *err)
         char left[24];
         clock_words(left, sizeof(left), eta);
         if (eta == -2)
-            (void)snprintf(more, sizeof(more), "; it does not converge (closing %.2f slots/s)", rate);
+            (void)snprintf(more, sizeof(more), "; it does not converge (closing %.2f slots/s)",
+                           rate);
         else if (eta >= 0)
-            (void)snprintf(more, sizeof(more), "; it closes at %.2f slots/s, another %s", rate, left);
+            (void)snprintf(more, sizeof(more), "; it closes at %.2f slots/s, another %s", rate,
+                           left);
     }
     if (failing > 1)
         (void)snprintf(also, sizeof(also), " (and %d more gates)", failing - 1);

@@ -181,8 +181,9 @@ static const char *lag_source(const struct gate_watch *w, const struct spec_gate
     return buf;
 }
 
-/* The worst over live and every reference that answers. One that does not is named; if none does, nothing
- * is known and the gate does not pass. Nothing to compare with at all (the first start): it passes. */
+/* The worst over live and every reference that answers. One that does not is named; if none does,
+ * nothing is known and the gate does not pass. Nothing to compare with at all (the first start): it
+ * passes. */
 static void judge_lag(struct gate_watch *w, const struct spec_gate *g, size_t i,
                       const struct query *q, size_t n, struct gate_result *r)
 {
@@ -269,8 +270,8 @@ typedef void judge_fn(struct gate_watch *w, const struct spec_gate *g, size_t i,
                       const struct query *q, size_t n, struct gate_result *r);
 
 static judge_fn *const judges[GATE_KIND_MAX] = {
-    [GATE_HTTP] = judge_http,       [GATE_JSONRPC] = judge_jsonrpc, [GATE_VERSION] = judge_version,
-    [GATE_LAG] = judge_lag,         [GATE_MOVING] = judge_moving,   [GATE_WEBSOCKET] = judge_plain,
+    [GATE_HTTP] = judge_http, [GATE_JSONRPC] = judge_jsonrpc, [GATE_VERSION] = judge_version,
+    [GATE_LAG] = judge_lag,   [GATE_MOVING] = judge_moving,   [GATE_WEBSOCKET] = judge_plain,
     [GATE_TCP] = judge_plain,
 };
 

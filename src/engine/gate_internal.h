@@ -14,15 +14,15 @@ struct gate_memory {
 struct gate_watch {
     const struct driver_ctx *ctx;
     struct gate_request rq;
-    const struct spec *spec;    /* of rq.colour */
+    const struct spec *spec; /* of rq.colour */
     const struct runtime_ops *runtime;
     struct gate_memory *memory; /* one a gate; NULL: a single look */
     bool reference_runs;        /* as of this look */
     nsec_t now;
 };
 
-/* With the runtime given (tests have their own). runtime may be NULL: no ports gate, nobody looks whether
- * the instance is gone. */
+/* With the runtime given (tests have their own). runtime may be NULL: no ports gate, nobody looks
+ * whether the instance is gone. */
 struct gate_watch *gate_watch_new_on(const struct driver_ctx *ctx, const struct gate_request *rq,
                                      const struct runtime_ops *runtime, bool remember);
 int gate_wait_on(const struct driver_ctx *ctx, const struct gate_request *rq,
@@ -51,6 +51,6 @@ struct gate_rate {
 
 void gate_rate_add(struct gate_rate *r, nsec_t at, double lag);
 
-/* Least squares over the window. false: too few samples, or less than half a window of them. *ret: how many a
- * second the lag shrinks by (negative: it grows). */
+/* Least squares over the window. false: too few samples, or less than half a window of them. *ret:
+ * how many a second the lag shrinks by (negative: it grows). */
 bool gate_rate_closing(const struct gate_rate *r, double *ret);

@@ -1,4 +1,5 @@
-/* The gates that look at the instance itself: the sockets it has bound, and programs of the spec. */
+/* The gates that look at the instance itself: the sockets it has bound, and programs of the spec.
+ */
 #include "engine/gate_internal.h"
 
 #include "driver/portset.h"
@@ -33,7 +34,8 @@ static bool serves(const struct sys_port *p)
     return p->udp || p->listening;
 }
 
-/* Each port that has a name of its own must be bound by the instance; of a range, as many as it likes. */
+/* Each port that has a name of its own must be bound by the instance; of a range, as many as it
+ * likes. */
 static void look_for_missing(const struct spec *s, const struct sys_port *ports, size_t n,
                              struct complaints *c)
 {
@@ -61,13 +63,14 @@ static void look_at_socket(const struct gate_watch *w, const struct sys_port *p,
 
     sys_port_ephemeral(&first, &last);
     if (theirs)
-        complain(c, "%s %u is %s's (%s)", p->udp ? "udp" : "tcp", p->port, colour_name(other->colour),
-                 theirs->name);
+        complain(c, "%s %u is %s's (%s)", p->udp ? "udp" : "tcp", p->port,
+                 colour_name(other->colour), theirs->name);
     else if (portset_find(w->spec, p->port) || portset_may_bind(w->spec, p->udp, p->port))
         return;
     /* a client's UDP socket gets its port from the kernel */
     else if (!p->udp || (!p->connected && (p->port < first || p->port > last)))
-        complain(c, "%s %s port %u is in no declared range", p->udp ? "udp" : "tcp", p->addr, p->port);
+        complain(c, "%s %s port %u is in no declared range", p->udp ? "udp" : "tcp", p->addr,
+                 p->port);
 }
 
 void gate_judge_ports(struct gate_watch *w, const struct spec_gate *g, struct gate_result *r)

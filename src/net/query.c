@@ -164,7 +164,8 @@ static void take_upgrade(struct flight *f)
     if (q->status != 101)
         say(q, "no upgrade to a websocket: status %d", q->status);
     else if (!q->found)
-        say(q, "status 101, but not to a websocket (Upgrade or Sec-WebSocket-Accept is missing or wrong)");
+        say(q, "status 101, but not to a websocket (Upgrade or Sec-WebSocket-Accept is missing or "
+               "wrong)");
 }
 
 static void take_answer(struct flight *f, CURLcode rc)
@@ -208,8 +209,8 @@ static void flight_loopback(struct flight *f)
     curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYHOST, 0L);
 }
 
-/* curl_easy_setopt is variadic and checked by a macro that -Wconversion dislikes for enums; the return value
- * matters for none of these options (all exist since before 7.88). */
+/* curl_easy_setopt is variadic and checked by a macro that -Wconversion dislikes for enums; the
+ * return value matters for none of these options (all exist since before 7.88). */
 static void flight_setup(struct flight *f)
 {
     struct query *q = f->q;

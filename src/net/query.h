@@ -1,22 +1,24 @@
 /* Asking services for one value each, many at once.
  *
- * A query is one thing asked of one URL: a JSON-RPC method's field, the body of a GET, or a response
- * header; or a websocket upgrade; or a bare TCP connection. All queries of one call run in parallel (curl's multi
- * interface) on connections of their own, each with its own deadline, so the call takes as long as the slowest
- * of them and one that hangs holds up no other. An answer that does not come is no error of the call:
- * it is in the query. */
+ * A query is one thing asked of one URL: a JSON-RPC method's field, the body of a GET, or a
+ * response header; or a websocket upgrade; or a bare TCP connection. All queries of one call run in
+ * parallel (curl's multi interface) on connections of their own, each with its own deadline, so the
+ * call takes as long as the slowest of them and one that hangs holds up no other. An answer that
+ * does not come is no error of the call: it is in the query. */
 #pragma once
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
 
-/* What is asked for; all may be NULL: a GET of /, whose body is the value. The strings are the caller's. */
+/* What is asked for; all may be NULL: a GET of /, whose body is the value. The strings are the
+ * caller's. */
 struct query_ask {
     const char *method; /* JSON-RPC method, or NULL for a GET */
     const char *params; /* JSON text of its params, "[]" */
     const char *path;   /* request path */
-    const char *field;  /* dotted path into the JSON answer; NULL: with a method "result", else the body */
+    const char
+        *field; /* dotted path into the JSON answer; NULL: with a method "result", else the body */
     const char *header; /* name of a response header instead */
 };
 
@@ -29,11 +31,11 @@ enum query_how {
 struct query {
     /* the caller's */
     enum query_how how;
-    char url[512];                /* http://host:port/path; see query_local() */
+    char url[512]; /* http://host:port/path; see query_local() */
     struct query_ask ask;
     nsec_t timeout; /* 0: 5 s */
-    bool loopback;  /* connect to 127.0.0.1 whatever the URL's host is (Host and SNI stay), with any certificate
-                       and no proxy: a site of this machine's own proxy */
+    bool loopback;  /* connect to 127.0.0.1 whatever the URL's host is (Host and SNI stay), with any
+                       certificate  and no proxy: a site of this machine's own proxy */
 
     /* the answer */
     bool answered; /* HTTP: a whole response came; CONNECT: accepted */
@@ -47,8 +49,9 @@ struct query {
 /* Sets q->url to 127.0.0.1 and port, with the path of q->ask. */
 void query_local(struct query *q, uint16_t port);
 
-/* Asks all n. poll (may be NULL) is called at least every 100 ms; non-zero ends the call: 1 is returned, and
- * what had not been answered says so. Otherwise 0; -1 only if libcurl itself cannot work. */
+/* Asks all n. poll (may be NULL) is called at least every 100 ms; non-zero ends the call: 1 is
+ * returned, and what had not been answered says so. Otherwise 0; -1 only if libcurl itself cannot
+ * work. */
 int query_run(struct query *qs, size_t n, int (*poll)(void *ctx), void *ctx, struct err *err);
 
 /* value as a number: true and *ret, if all of it is one. */

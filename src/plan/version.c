@@ -42,7 +42,8 @@ static int sign(long long d)
 /* One identifier of a pre-release: numbers by value and before words, words by their letters. */
 static int compare_part(const char *a, size_t an, const char *b, size_t bn)
 {
-    bool a_number = an && strspn(a, "0123456789") >= an, b_number = bn && strspn(b, "0123456789") >= bn;
+    bool a_number = an && strspn(a, "0123456789") >= an,
+         b_number = bn && strspn(b, "0123456789") >= bn;
     if (a_number && b_number)
         return sign((long long)strtoul(a, NULL, 10) - (long long)strtoul(b, NULL, 10));
     if (a_number != b_number)
@@ -97,9 +98,12 @@ int version_allowed(const char *from, const char *to, enum spec_downgrade policy
     if (step == VERSION_SAME || step == VERSION_UP || step == VERSION_UNKNOWN ||
         policy >= needs[step].policy)
         return 0;
-    err_set(err, ERR_FAILED,
-            "%s after %s is a downgrade further than the spec allows: the older version may not read "
-            "what the newer one has written",
-            to, from);
-    return err_hint(err, "a newer --target-version, or 'version_policy: {downgrade: %s}' in the spec", needs[step].word);
+    err_set(
+        err, ERR_FAILED,
+        "%s after %s is a downgrade further than the spec allows: the older version may not read "
+        "what the newer one has written",
+        to, from);
+    return err_hint(err,
+                    "a newer --target-version, or 'version_policy: {downgrade: %s}' in the spec",
+                    needs[step].word);
 }

@@ -33,10 +33,12 @@ bool sys_has_ofd_locks(void)
 
 bool sys_can_cgroup(char *why_not, size_t size)
 {
-    /* v2 alone, v2 beside v1, v1's freezer: where they are mounted, and how /proc/self/cgroup names them */
+    /* v2 alone, v2 beside v1, v1's freezer: where they are mounted, and how /proc/self/cgroup names
+     * them */
     static const struct {
         const char *top, *key;
-    } kinds[] = {{"/sys/fs/cgroup", "0::"}, {"/sys/fs/cgroup/unified", "0::"},
+    } kinds[] = {{"/sys/fs/cgroup", "0::"},
+                 {"/sys/fs/cgroup/unified", "0::"},
                  {"/sys/fs/cgroup/freezer", ":freezer:"}};
     cleanup_str struct str own = {0};
     char path[512];
@@ -47,7 +49,8 @@ bool sys_can_cgroup(char *why_not, size_t size)
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
         const char *at = strstr(str_cstr(&own), kinds[i].key);
         at = at ? at + strlen(kinds[i].key) : "/";
-        (void)snprintf(path, sizeof(path), "%s%.*s/cgroup.procs", kinds[i].top, (int)strcspn(at, "\n"), at);
+        (void)snprintf(path, sizeof(path), "%s%.*s/cgroup.procs", kinds[i].top,
+                       (int)strcspn(at, "\n"), at);
         if (!sys_path_exists(path))
             continue;
         if (sys_path_writable(path))

@@ -32,8 +32,8 @@ char *sys_path_existing(const char *path)
     return p;
 }
 
-/* If what comes behind `base` in `full` begins with a link (one that leads nowhere yet), the path with the link
- * followed; else NULL. */
+/* If what comes behind `base` in `full` begins with a link (one that leads nowhere yet), the path
+ * with the link followed; else NULL. */
 static char *follow(const char *base, const char *full)
 {
     char target[PATH_MAX];
@@ -65,7 +65,7 @@ char *sys_path_resolve(const char *path)
         base = sys_path_existing(full);
     }
     if (!realpath(base, real))
-        return TAKE(full);
+        return x_strdup(full);
     const char *rest = full + strlen(base);
     rest += strspn(rest, "/");
     if (!*rest)
@@ -98,5 +98,8 @@ enum sys_path_relation sys_path_relation(const char *a, const char *b)
     cleanup_free char *ra = sys_path_resolve(a);
     cleanup_free char *rb = sys_path_resolve(b);
     bool in = within(ra, rb), around = within(rb, ra);
-    return in && around ? SYS_PATH_SAME : in ? SYS_PATH_INSIDE : around ? SYS_PATH_AROUND : SYS_PATH_APART;
+    return in && around ? SYS_PATH_SAME
+           : in         ? SYS_PATH_INSIDE
+           : around     ? SYS_PATH_AROUND
+                        : SYS_PATH_APART;
 }

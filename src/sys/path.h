@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-/* As realpath(3), but the last parts may be missing: they are kept as they are behind the longest part that exists.
- * Relative paths count from the working directory. The caller's (free). */
+/* As realpath(3), but the last parts may be missing: they are kept as they are behind the longest
+ * part that exists. Relative paths count from the working directory. The caller's (free). */
 char *sys_path_resolve(const char *path);
 
 /* The nearest directory upwards (or the path itself) that exists. The caller's (free). */

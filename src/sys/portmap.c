@@ -90,9 +90,10 @@ struct line {
 /* A row of /proc/net/tcp and its like (proc(5)). */
 static bool parse_line(const char *text, struct line *l)
 {
-    return sscanf(text,
-                  " %*u: %32[0-9A-F]:%4X %*32[0-9A-F]:%4X %2X %*8X:%*8X %*X:%*X %*X %*u %*u %" SCNu64,
-                  l->addr, &l->port, &l->peer_port, &l->state, &l->inode) == 5;
+    return sscanf(
+               text,
+               " %*u: %32[0-9A-F]:%4X %*32[0-9A-F]:%4X %2X %*8X:%*8X %*X:%*X %*X %*u %*u %" SCNu64,
+               l->addr, &l->port, &l->peer_port, &l->state, &l->inode) == 5;
 }
 
 struct table {

@@ -19,11 +19,11 @@ struct fake_http {
     int port;
     pthread_t thread;
     /* what it says */
-    const char *body;        /* to a GET */
+    const char *body; /* to a GET */
     const char *version;
-    atomic_long slot, step;  /* getSlot; step is added at each question */
-    int upgrade;             /* 1: answers an upgrade with 101, 2: with a wrong key; else 400 */
-    atomic_bool hang;        /* takes the request and says nothing */
+    atomic_long slot, step; /* getSlot; step is added at each question */
+    int upgrade;            /* 1: answers an upgrade with 101, 2: with a wrong key; else 400 */
+    atomic_bool hang;       /* takes the request and says nothing */
     int hung[64], hung_n;
 };
 
@@ -46,8 +46,9 @@ static inline void fake_answer(struct fake_http *f, int fd, const char *request)
         char key[WS_KEY_SIZE] = "", accept[WS_ACCEPT_SIZE];
         sscanf(strcasestr(request, "sec-websocket-key:") + 18, " %24s", key);
         ws_accept(f->upgrade == 2 ? "another" : key, accept);
-        snprintf(out, sizeof(out), "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
-                                   "Upgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+        snprintf(out, sizeof(out),
+                 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                 "Upgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n",
                  accept);
         if (!f->upgrade)
             snprintf(out, sizeof(out), "HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n");
@@ -58,15 +59,18 @@ static inline void fake_answer(struct fake_http *f, int fd, const char *request)
         snprintf(body, sizeof(body), "{\"jsonrpc\":\"2.0\",\"result\":%ld,\"id\":1}",
                  atomic_fetch_add(&f->slot, atomic_load(&f->step)));
     else if (strstr(request, "getVersion"))
-        snprintf(body, sizeof(body), "{\"result\":{\"solana-core\":\"%s\",\"feature-set\":4140108451}}",
-                 f->version);
+        snprintf(body, sizeof(body),
+                 "{\"result\":{\"solana-core\":\"%s\",\"feature-set\":4140108451}}", f->version);
     else if (strstr(request, "getHealth"))
-        snprintf(body, sizeof(body), "{\"error\":{\"code\":-32005,\"message\":\"Node is behind by 52 slots\","
-                                     "\"data\":{\"numSlotsBehind\":52}}}");
+        snprintf(body, sizeof(body),
+                 "{\"error\":{\"code\":-32005,\"message\":\"Node is behind by 52 slots\","
+                 "\"data\":{\"numSlotsBehind\":52}}}");
     else
         snprintf(body, sizeof(body), "%s", f->body);
-    snprintf(out, sizeof(out), "HTTP/1.1 200 OK\r\nX-Colour: blue\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-             strlen(body), body);
+    snprintf(
+        out, sizeof(out),
+        "HTTP/1.1 200 OK\r\nX-Colour: blue\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+        strlen(body), body);
     (void)!write(fd, out, strlen(out));
 }
 

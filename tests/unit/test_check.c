@@ -14,7 +14,8 @@
 
 #include <sys/stat.h>
 
-/* --- drivers that say what they are told ---------------------------------------------------------- */
+/* --- drivers that say what they are told
+ * ---------------------------------------------------------- */
 
 static struct {
     struct instance_facts instance[COLOURS];
@@ -71,7 +72,8 @@ static const struct traffic_ops *a_traffic(const struct spec *s, struct err *err
 }
 static const struct check_drivers drivers = {a_runtime, a_storage, a_traffic};
 
-/* --- a service on this machine, all well ----------------------------------------------------------- */
+/* --- a service on this machine, all well
+ * ----------------------------------------------------------- */
 
 static char dir[64];
 static int port[6];
@@ -110,7 +112,8 @@ static char *spec_text(const char *service, const char *data, const char *flags,
                       "  which_port: %d\n"
                       "  preview_ports: {green: %d, blue: %d}\n"
                       "gate: {checks: [{tcp: {port: rpc}}]}\n",
-                      service, p[0], dir, p[1], dir, dir, data, p[2], dir, dir, flags, p[3], p[4], p[5]);
+                      service, p[0], dir, p[1], dir, dir, data, p[2], dir, dir, flags, p[3], p[4],
+                      p[5]);
 }
 
 static void load(const char *text)
@@ -152,15 +155,24 @@ static int setup(void **state)
     ctx.service = "svc";
     ctx.service_dir = service_dir;
     ctx.upgrade_id = "";
-    request = (struct check_request){.live = GREEN, .goal_version = "3.1.11", .live_version = "3.1.10",
-                                     .measure = true, .other_state_dirs = others};
+    request = (struct check_request){.live = GREEN,
+                                     .goal_version = "3.1.11",
+                                     .live_version = "3.1.10",
+                                     .measure = true,
+                                     .other_state_dirs = others};
     memset(&world, 0, sizeof(world));
     world.instance[GREEN] = (struct instance_facts){.state = INSTANCE_RUNNING, .version = "3.1.10"};
-    world.traffic = (struct traffic_facts){.reachable = true, .installed = true, .version = "2.6.2"};
-    world.storage[GREEN] = (struct storage_facts){
-        .exists = true, .owner = OWNER_OURS, .complete = true, .supported = true, .fs_name = "ext4"};
-    world.storage[BLUE] = (struct storage_facts){.supported = true, .fs_name = "ext4",
-                                                 .needed_bytes = 1000, .free_bytes = 100ULL << 30,
+    world.traffic =
+        (struct traffic_facts){.reachable = true, .installed = true, .version = "2.6.2"};
+    world.storage[GREEN] = (struct storage_facts){.exists = true,
+                                                  .owner = OWNER_OURS,
+                                                  .complete = true,
+                                                  .supported = true,
+                                                  .fs_name = "ext4"};
+    world.storage[BLUE] = (struct storage_facts){.supported = true,
+                                                 .fs_name = "ext4",
+                                                 .needed_bytes = 1000,
+                                                 .free_bytes = 100ULL << 30,
                                                  .estimate_ns = NSEC_S};
     return 0;
 }
@@ -191,8 +203,8 @@ static void look(void)
 static void show(void)
 {
     for (size_t i = 0; i < found.n; i++)
-        print_error("%d %s: %s [%s]\n", found.items[i].level, found.items[i].topic, found.items[i].text,
-                    found.items[i].mend ? found.items[i].mend : "-");
+        print_error("%d %s: %s [%s]\n", found.items[i].level, found.items[i].topic,
+                    found.items[i].text, found.items[i].mend ? found.items[i].mend : "-");
 }
 
 /* Exactly one finding of this level says it, under this topic; its mend holds `mend`. */
@@ -216,7 +228,8 @@ static void expect_errors(size_t n)
     fail_msg("%zu errors, not %zu", findings_count(&found, FINDING_ERROR), n);
 }
 
-/* --- the looks ------------------------------------------------------------------------------------- */
+/* --- the looks
+ * ------------------------------------------------------------------------------------- */
 
 static void all_well_is_no_error(void **state)
 {
@@ -224,9 +237,9 @@ static void all_well_is_no_error(void **state)
     look();
     expect_errors(0);
     assert_true(world.measured);
-    static const char *const topics[] = {"ports", "paths",    "data",    "space",   "freeze",
-                                         "state", "identity", "traffic", "version", "instance",
-                                         "kernel", "library"};
+    static const char *const topics[] = {"ports",   "paths",    "data",     "space",
+                                         "freeze",  "state",    "identity", "traffic",
+                                         "version", "instance", "kernel",   "library"};
     for (size_t i = 0; i < ARRAY_LEN(topics); i++)
         expect(topics[i][0] == 'k' ? found.items[1].level : FINDING_OK, topics[i], "", NULL);
 }
@@ -277,8 +290,9 @@ static void ranges_overlap_as_well(void **state)
     static const struct {
         const char *rule;
         bool udp, tcp;
-    } rules[] = {{"udp:8000-8020", true, false}, {"tcp:8001", false, true}, {"8001", true, true},
-                 {"8002-8003", false, false},    {"udp:x", false, false},   {"8001-", false, false}};
+    } rules[] = {{"udp:8000-8020", true, false}, {"tcp:8001", false, true},
+                 {"8001", true, true},           {"8002-8003", false, false},
+                 {"udp:x", false, false},        {"8001-", false, false}};
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
         struct spec s = {0};
         strv_add(&s.runtime.ports_may_also_bind, rules[i].rule);
@@ -317,7 +331,8 @@ static void places_must_lie_apart(void **state)
     snprintf(b, sizeof(b), "%s/data/green2", dir);
     assert_int_equal(sys_path_relation(a, b), SYS_PATH_APART);
     assert_int_equal(sys_path_relation("/", b), SYS_PATH_AROUND);
-    assert_int_equal(symlink("data/green2/later", "dangling"), 0); /* leads nowhere, until it does */
+    assert_int_equal(symlink("data/green2/later", "dangling"),
+                     0); /* leads nowhere, until it does */
     assert_int_equal(sys_path_relation("dangling/x", b), SYS_PATH_INSIDE);
     assert_int_equal(symlink("loop", "loop"), 0);
     assert_int_equal(sys_path_relation("loop/x", b), SYS_PATH_APART);
@@ -446,7 +461,8 @@ static void the_journal_is_compared_with_what_is_true(void **state)
     snprintf(world.instance[GREEN].version, 64, "3.1.9");
     look();
     expect_errors(1);
-    expect(FINDING_ERROR, "instance", "live green runs 3.1.9, and the journal says 3.1.10", "changeover adopt");
+    expect(FINDING_ERROR, "instance", "live green runs 3.1.9, and the journal says 3.1.10",
+           "changeover adopt");
     world.instance[GREEN].state = INSTANCE_STOPPED;
     look();
     expect(FINDING_ERROR, "instance", "live green does not run", "changeover start");
@@ -502,7 +518,8 @@ static void nothing_is_shared_with_another_service(void **state)
     cleanup_free char *shared = spec_text("other", "data/blue", "flags/x", q);
     put("state/other/spec.yml", shared);
     look();
-    expect(FINDING_ERROR, "services", "is rpc of blue and rpc of service other, green", "change the spec");
+    expect(FINDING_ERROR, "services", "is rpc of blue and rpc of service other, green",
+           "change the spec");
     expect(FINDING_ERROR, "services", "of traffic (which_port, preview_ports)", NULL);
     expect(FINDING_ERROR, "services", "one flip would move both", NULL);
     expect(FINDING_ERROR, "services", "volume data of blue", NULL);

@@ -14,7 +14,8 @@
 #include <fcntl.h>
 #include <math.h>
 
-/* --- a service of two fake instances, and a runtime that says what it is told -------------------- */
+/* --- a service of two fake instances, and a runtime that says what it is told --------------------
+ */
 
 static struct fake_http green, blue;
 static struct spec spec[COLOURS];
@@ -64,8 +65,11 @@ static void on_event(void *ctx, const struct event *ev)
 }
 
 static const struct sink sink = {on_event, NULL};
-static struct driver_ctx ctx = {.side = {&spec[GREEN], &spec[BLUE]}, .service = "svc",
-                                .service_dir = "/nonexistent", .sink = &sink, .poll = poll_count};
+static struct driver_ctx ctx = {.side = {&spec[GREEN], &spec[BLUE]},
+                                .service = "svc",
+                                .service_dir = "/nonexistent",
+                                .sink = &sink,
+                                .poll = poll_count};
 
 static int setup(void **state)
 {
@@ -86,8 +90,11 @@ static int setup(void **state)
         port[c][0] = (struct spec_port){.name = "rpc", .first = p, .last = p};
         spec[c] = (struct spec){.colour = c, .ports = port[c], .ports_n = 1};
         spec[c].traffic.port = "rpc";
-        spec[c].gate = (struct spec_gate_set){
-            .gates = gate, .n = 0, .passes = 2, .interval = 20 * NSEC_MS, .deadline = 400 * NSEC_MS};
+        spec[c].gate = (struct spec_gate_set){.gates = gate,
+                                              .n = 0,
+                                              .passes = 2,
+                                              .interval = 20 * NSEC_MS,
+                                              .deadline = 400 * NSEC_MS};
         facts[c] = (struct instance_facts){.state = INSTANCE_RUNNING, .last_status = -1};
     }
     polls_left = -1;
@@ -144,13 +151,14 @@ static struct gate_result look(void)
     return r[0];
 }
 
-#define assert_says(text, part)                                                                    \
-    do {                                                                                           \
-        if (!strstr(text, part))                                                                   \
-            fail_msg("'%s' does not say '%s'", text, part);                                        \
+#define assert_says(text, part)                             \
+    do {                                                    \
+        if (!strstr(text, part))                            \
+            fail_msg("'%s' does not say '%s'", text, part); \
     } while (0)
 
-/* --- the kinds ----------------------------------------------------------------------------------- */
+/* --- the kinds -----------------------------------------------------------------------------------
+ */
 
 static void a_status_says_nothing_the_body_must_be_exact(void **state)
 {
@@ -375,7 +383,8 @@ static void a_client_socket_from_the_ephemeral_range_is_nobodys_business(void **
     close(fd);
 }
 
-/* --- the wait ------------------------------------------------------------------------------------ */
+/* --- the wait ------------------------------------------------------------------------------------
+ */
 
 static void a_wait_ends_at_once_when_the_instance_is_gone(void **state)
 {

@@ -53,8 +53,10 @@ static void keys_are_written_as_solana_writes_them(void **state)
     uint8_t zero[32] = {0}, one[32] = {0}, all[32];
     one[31] = 1;
     memset(all, 0xff, sizeof(all));
-    assert_string_equal(base58_encode(buf, sizeof(buf), zero, 32), "11111111111111111111111111111111");
-    assert_string_equal(base58_encode(buf, sizeof(buf), one, 32), "11111111111111111111111111111112");
+    assert_string_equal(base58_encode(buf, sizeof(buf), zero, 32),
+                        "11111111111111111111111111111111");
+    assert_string_equal(base58_encode(buf, sizeof(buf), one, 32),
+                        "11111111111111111111111111111112");
     assert_string_equal(base58_encode(buf, sizeof(buf), all, 32),
                         "JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG");
     /* from the base58 draft's test vectors */
@@ -83,9 +85,9 @@ static void what_was_meant_as_a_keypair_and_is_none_is_refused(void **state)
     static const struct {
         const char *text, *why;
     } bad[] = {
-        {"[1,2,3]", "has 3"},     {"[]", "has 0"},          {"[1,2,256]", "0 to 255"},
-        {"[1,2", "0 to 255"},     {"[1 2]", "0 to 255"},    {"[1,-2]", "0 to 255"},
-        {"[1,2] x", "0 to 255"},  {"[0001]", "0 to 255"},   {"", "is empty"},
+        {"[1,2,3]", "has 3"},    {"[]", "has 0"},        {"[1,2,256]", "0 to 255"},
+        {"[1,2", "0 to 255"},    {"[1 2]", "0 to 255"},  {"[1,-2]", "0 to 255"},
+        {"[1,2] x", "0 to 255"}, {"[0001]", "0 to 255"}, {"", "is empty"},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct identity id;

@@ -42,7 +42,8 @@ static void versions_are_ordered_as_semver_says(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (version_step(rows[i].from, rows[i].to) != rows[i].step)
-            fail_msg("%s -> %s: %d", rows[i].from, rows[i].to, version_step(rows[i].from, rows[i].to));
+            fail_msg("%s -> %s: %d", rows[i].from, rows[i].to,
+                     version_step(rows[i].from, rows[i].to));
 }
 
 static void the_policy_limits_the_way_down(void **state)

@@ -12,9 +12,9 @@ static const char *skip_space(const char *p)
     return p + strspn(p, " \t\r\n");
 }
 
-/* "[1,2,...]" -> bytes. Returns how many numbers there were (at most max are stored), -1 if the text is no
- * such array at all, -2 if it is one with something in it that is no byte. By hand and not by
- * jansson, which would leave the secret half all over the heap. */
+/* "[1,2,...]" -> bytes. Returns how many numbers there were (at most max are stored), -1 if the
+ * text is no such array at all, -2 if it is one with something in it that is no byte. By hand and
+ * not by jansson, which would leave the secret half all over the heap. */
 static int parse_bytes(const char *text, uint8_t *ret, int max)
 {
     int n = 0;
@@ -59,8 +59,8 @@ static int read_bytes(const char *path, const struct str *bytes, struct identity
         return err_set(err, ERR_FAILED, "identity '%s': an array, but not of numbers from 0 to 255",
                        path);
     if (n >= 0 && n != 64)
-        return err_set(err, ERR_FAILED,
-                       "identity '%s': a keypair has 64 numbers, this one has %d", path, n);
+        return err_set(err, ERR_FAILED, "identity '%s': a keypair has 64 numbers, this one has %d",
+                       path, n);
     return 0;
 }
 
@@ -103,12 +103,14 @@ static int pair_differs(const struct spec *a, const char *file_a, const struct i
         err_set(err, ERR_FAILED, "%s and %s share one identity file: '%s' is '%s'", ca, cb, file_a,
                 file_b);
     else if (ia->size == ib.size && memcmp(ia->hash, ib.hash, sizeof(ib.hash)) == 0)
-        err_set(err, ERR_FAILED, "identity files '%s' of %s and '%s' of %s are the same, byte by byte",
-                file_a, ca, file_b, cb);
+        err_set(err, ERR_FAILED,
+                "identity files '%s' of %s and '%s' of %s are the same, byte by byte", file_a, ca,
+                file_b, cb);
     else
         return 0;
-    return err_hint(err, "make a second key (solana-keygen new -o FILE) and name it in the spec as the "
-                         "identity of the colour that is not live");
+    return err_hint(err,
+                    "make a second key (solana-keygen new -o FILE) and name it in the spec as the "
+                    "identity of the colour that is not live");
 }
 
 int identity_differ(const struct spec *a, const struct spec *b, struct err *err)
