@@ -51,7 +51,7 @@ static void show_colour(const struct session *s, enum colour c, const struct tra
     rows_bool(t, COL_TRAFFIC, f->seen == c);
     if (counts)
         rows_number(t, COL_ANSWERED, (double)counts->answered[c]);
-    if (s->engine.traffic->load(&s->engine.ctx, c, &l, NULL) < 0)
+    if (!f->reachable || s->engine.traffic->load(&s->engine.ctx, c, &l, NULL) < 0)
         return;
     if (l.listed) {
         rows_number(t, COL_REQUESTS, l.requests);

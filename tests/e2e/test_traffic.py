@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import threading
@@ -220,11 +221,30 @@ def test_caddy_that_is_down_is_named(host):
     assert done.returncode == 1 and host.caddy.admin in done.stderr and "traffic.admin" in done.stderr
 
 
-def test_flips_under_load_lose_nothing(host):
+def test_a_hung_caddy_is_no_answer_in_time(host, sanitized):
     host.install()
+    os.kill(host.caddy.pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        facts = host.show()
+        took = time.monotonic() - begun
+    finally:
+        os.kill(host.caddy.pid, signal.SIGCONT)
+    assert (facts["reachable"], facts["seen"], facts["flag"]) == (False, "none", "green"), facts
+    assert took < 1.0 or sanitized, took
+
+
+def test_flips_under_load_lose_nothing(host, sanitized):
+    host.install()
+    took = []
     with Load(host.front) as load:
         for i in range(10):
-            host.traffic("point", "blue" if i % 2 == 0 else "green", "-y")
+            to = "blue" if i % 2 == 0 else "green"
+            host.traffic("preview", to)
+            begun = time.monotonic()
+            host.traffic("point", to, "-y")     # preview, flip, proof
+            took.append(time.monotonic() - begun)
+    assert sorted(took)[5] < 1.0 or sanitized, took
     assert load.failed == []
     assert min(load.answers["green-1"], load.answers["blue-1"]) > 100
     host.caddy.kill()
