@@ -251,7 +251,7 @@ static void judge_moving(struct gate_watch *w, const struct spec_gate *g, size_t
     if (m->grown && stands <= within)
         gate_say(r, true, "at %.0f, moving", v);
     else if (stands <= within)
-        gate_say(r, false, "at %.0f, not seen to move yet", v);
+        gate_say(r, w->rq.passed_before, "at %.0f, not seen to move yet", v);
     else
         gate_say(r, false, "stands still at %.0f for %s", v, words);
 }

@@ -66,6 +66,7 @@ static int bake_apply(struct engine *e, const struct plan_step *s, char *result,
 {
     const struct spec *spec = e->ctx.side[s->colour];
     struct gate_request rq = request(e, s, "bake");
+    rq.passed_before = true;
     cleanup(watch_free_p) struct gate_watch *w = gate_watch_new(&e->ctx, &rq, err);
     if (!w)
         return -1;

@@ -273,6 +273,29 @@ static void a_slot_that_stands_still_never_passes(void **state)
     assert_int_equal(wait_for(&err), 0);
 }
 
+/* A bake is shorter than the time between two of its steps: it must stand still for `within` to be a failure. */
+static void a_slot_that_moved_before_may_rest_for_a_while(void **state)
+{
+    (void)state;
+    struct gate_request rq = request;
+    struct gate_result r[2] = {0};
+    struct err err = {0};
+    size_t n = 0;
+    struct spec_gate *g = add_slot(GATE_MOVING, "moving");
+    g->within = NSEC_HOUR;
+    for (int before = 0; before < 2; before++) {
+        rq.passed_before = before;
+        struct gate_watch *w = gate_watch_new_on(&ctx, &rq, &fake_runtime, true);
+        assert_int_equal(gate_watch_look(w, r, 2, &n, &err), 0);
+        assert_int_equal(r[0].pass, before);
+        g->within = 1;
+        assert_int_equal(gate_watch_look(w, r, 2, &n, &err), 0);
+        assert_false(r[0].pass);
+        g->within = NSEC_HOUR;
+        gate_watch_free(w);
+    }
+}
+
 static void a_websocket_is_upgraded_for_real(void **state)
 {
     (void)state;
@@ -520,6 +543,7 @@ int main(void)
         gate_test(the_running_instance_must_say_the_target_version),
         gate_test(a_lag_is_the_worst_of_live_and_the_references),
         gate_test(a_slot_that_stands_still_never_passes),
+        gate_test(a_slot_that_moved_before_may_rest_for_a_while),
         gate_test(a_websocket_is_upgraded_for_real),
         gate_test(a_command_decides_by_its_status),
         gate_test(the_sockets_that_are_really_bound_decide),
