@@ -4,6 +4,7 @@
 #include "engine/flow.h"
 #include "engine/gate.h"
 #include "engine/guard.h"
+#include "engine/hole.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
@@ -300,6 +301,10 @@ static void take_guard(struct session *s, struct status_view *v)
 
 static void take_notes(struct session *s, struct status_view *v)
 {
+    char hole[256];
+    hole_words(s->j, &s->up, hole, sizeof(hole));
+    if (s->open && *hole)
+        strv_add(&v->notes, hole);
     for (int c = GREEN; c < COLOURS; c++)
         if (s->open && s->has_gen[c] && (enum colour)c == s->up.to && !str_eq(s->gen[c].spec_text, s->file_text))
             strv_take(&v->notes, x_asprintf("%s has changed since this upgrade began: it counts from the next prepare",

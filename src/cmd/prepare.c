@@ -1,6 +1,7 @@
 /* prepare: preflight, clone, start the standby, wait at the gate. */
 #include "cmd/session.h"
 #include "engine/flow.h"
+#include "engine/hole.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -76,6 +77,10 @@ static int run(const struct cmd_call *call, struct err *err)
     terminal_done(&s.terminal);
     printf("%s %s is prepared: it runs beside %s and has caught up\n", colour_name(s.up.to), s.up.version_to,
            colour_name(s.up.from));
+    char hole[256];
+    hole_words(s.j, &s.up, hole, sizeof(hole));
+    if (*hole)
+        printf("%s\n", hole);
     session_next(&s, "changeover promote; or changeover rollback");
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "engine/flow.h"
 
+#include "engine/hole.h"
 #include "plan/plan.h"
 #include "sys/clock.h"
 #include "sys/fault.h"
@@ -96,6 +97,8 @@ int flow_prepare(struct engine *e, struct err *err)
     const struct plan_step *failed = NULL;
     if (run_phase(e, PHASE_PREPARE, &failed, &plan, err) < 0)
         return prepare_failed(e, &plan, failed, err);
+    if (hole_end(e, err) < 0)
+        return -1;
     if (e->up->state == STATE_PREPARING && move(e, STATE_PREPARED, NULL, err) < 0)
         return -1;
     write_readme(e);

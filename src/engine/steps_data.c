@@ -1,6 +1,7 @@
 /* Steps that act on data: clone every volume at one point in time, destroy the loser's. */
 #include "driver/storage/ops.h"
 #include "engine/engine.h"
+#include "engine/hole.h"
 #include "plan/plan.h"
 #include "sys/clock.h"
 
@@ -204,7 +205,7 @@ static int clone_apply(struct engine *e, const struct plan_step *s, char *result
         return -1;
     if (e->runtime->inspect(&e->ctx, colour_other(s->colour), &source, err) < 0 ||
         estimate_freeze(e, s, &freeze, err) < 0 || pass_over(&c, s, PASS_BEGIN, err) < 0 ||
-        run_snapshot_commands(e, s, true, err) < 0)
+        hole_begin(e, err) < 0 || run_snapshot_commands(e, s, true, err) < 0)
         return -1;
     freeze = freeze && source.state == INSTANCE_RUNNING;
     int r = freeze ? clone_frozen(&c, s, &held, err) : pass_over(&c, s, PASS_CLONE, err);
