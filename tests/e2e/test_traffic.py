@@ -253,6 +253,20 @@ def test_flips_under_load_lose_nothing(host, sanitized):
     assert colour_of(*host.get()) == GREEN      # the flags outlive Caddy
 
 
+def test_a_flip_waits_until_caddys_own_checks_have_seen_the_new_colour(host):
+    host.write_spec("  when_unhealthy: fail\n")
+    host.install()
+    with Load(host.front, threads=4) as load:
+        for to, standby in (("blue", host.blue), ("green", host.green)):
+            standby.health = "behind"
+            seen = standby.checks
+            wait_for(lambda: standby.checks >= seen + 3, "Caddy's checks, which take it for down")
+            standby.health = "ok"
+            host.traffic("point", to, "-y")
+    assert load.failed == []
+    assert load.answers["blue-1"] > 10
+
+
 @pytest.mark.parametrize("point, colour", [
     ("flip:created", "green"), ("flip:created-synced", "green"), ("flip:removed", "blue"), ("flip:done", "blue")])
 def test_a_flip_killed_anywhere_is_one_side_or_the_other(host, point, colour):

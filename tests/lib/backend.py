@@ -12,7 +12,7 @@ import time
 class Backend:
     def __init__(self, port, name):
         self.port, self.name, self.health, self.slow = port, name, "ok", 1.0
-        self.requests, self.in_flight, self.websockets = 0, 0, 0
+        self.requests, self.checks, self.in_flight, self.websockets = 0, 0, 0, 0
         self.lock = threading.Lock()
         self.connections = set()
         backend = self
@@ -61,6 +61,7 @@ class Backend:
         counted = path != "/health"
         with self.lock:
             self.requests += counted
+            self.checks += not counted
             self.in_flight += counted
         if path.startswith("/slow"):
             time.sleep(self.slow)

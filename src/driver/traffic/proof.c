@@ -14,6 +14,7 @@
 #define SETTLE (50 * NSEC_MS) /* requests that chose before the flip have been sent on by then */
 #define WATCH (200 * NSEC_MS) /* how long the old colour's sockets are watched at least */
 #define BATCH 16
+#define CHECKS_SEEN (1300 * NSEC_MS) /* two of Caddy's intervals, and a check's own time */
 
 /* --- what each colour says of itself ------------------------------------------------------- */
 
@@ -94,6 +95,21 @@ static int health_through_preview(const struct spec *s, enum colour to, struct e
     return 0;
 }
 
+/* With active health in the plain handlers the colour must also have been healthy for as long as
+ * Caddy may take to see it: until then its handler answers 503, which the preview (it has no health
+ * check) does not show. */
+static int wait_for_checks(const struct driver_ctx *ctx, enum colour to, struct err *err)
+{
+    nsec_t deadline = sys_clock_mono() + CHECKS_SEEN;
+    while (sys_clock_mono() < deadline) {
+        if (driver_poll(ctx))
+            return err_set(err, ERR_INTERRUPTED, "interrupted while Caddy checks %s",
+                           colour_name(to));
+        sys_sleep(50 * NSEC_MS);
+    }
+    return health_through_preview(traffic_spec(ctx), to, err);
+}
+
 int traffic_caddy_preview(const struct driver_ctx *ctx, enum colour to, struct err *err)
 {
     const struct spec *s = traffic_spec(ctx);
@@ -107,7 +123,9 @@ int traffic_caddy_preview(const struct driver_ctx *ctx, enum colour to, struct e
     struct query q[ASKED] = {0};
     int r = ask_both(ctx, to, q, err);
     query_done(q, ASKED);
-    return r < 0 ? -1 : health_through_preview(s, to, err);
+    if (r < 0 || health_through_preview(s, to, err) < 0)
+        return -1;
+    return s->traffic.when_unhealthy == UNHEALTHY_FAIL ? wait_for_checks(ctx, to, err) : 0;
 }
 
 /* --- after --------------------------------------------------------------------------------- */
