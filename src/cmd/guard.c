@@ -1,6 +1,7 @@
 /* guard (hidden): the process that keeps promises with a deadline. */
 #include "engine/guard.h"
 
+#include "cmd/guard_failover.h"
 #include "cmd/session.h"
 #include "engine/flow.h"
 #include "sys/clock.h"
@@ -14,6 +15,7 @@
 
 struct guard_ctx {
     const struct cmd_call *call;
+    struct guard_failover *failover; /* NULL: the other guard's duty */
 };
 
 static int roll_back_on_silence(struct session *s, struct err *err)
@@ -54,6 +56,8 @@ static int duty(void *ctx, struct err *err)
         return -1;
     if (!look.open)
         return 1;
+    if (g->failover && guard_failover_round(g->failover, g->call, &look, err) < 0)
+        return -1;
     struct err space_err = {0};
     int space = flow_space(&look.engine, false, &space_err);
     cleanup_str struct str mine = {0};
@@ -77,6 +81,7 @@ static int duty(void *ctx, struct err *err)
 
 static int run(const struct cmd_call *call, struct err *err)
 {
+    cleanup(guard_failover_done) struct guard_failover failover = {0};
     struct guard_ctx g = {.call = call};
     char *spec = NULL;
     if (sys_path_real(call->spec_path, &spec, err) < 0)
@@ -88,6 +93,7 @@ static int run(const struct cmd_call *call, struct err *err)
         return -1;
     struct guard_place place = {.spec_path = spec_path, .state_root = root, .service_dir = s.service_dir};
     enum guard_role role = str_eq(call->argv[0], "a") ? GUARD_A : GUARD_B;
+    g.failover = role == GUARD_A ? &failover : NULL;
     int r = guard_live(&place, role, duty, &g, &s.out, err);
     return r < 0 && err->code == ERR_LOCKED ? 0 : r;
 }

@@ -194,6 +194,21 @@ static int load_loss_accepted(struct session *s, struct err *err)
     return r < 0 ? -1 : 0;
 }
 
+static struct guard_place guard_place(const struct session *s)
+{
+    return (struct guard_place){.spec_path = s->spec_path, .state_root = s->state_root,
+                                .service_dir = s->service_dir};
+}
+
+/* Nobody looks after a failover flag whose guard is gone. */
+static int drop_unowned_failover(struct session *s, struct err *err)
+{
+    struct guard_place place = guard_place(s);
+    if (!s->engine.traffic || guard_alive(&place) > 0)
+        return 0;
+    return s->engine.traffic->failover(&s->engine.ctx, false, err);
+}
+
 static int refuse_steady(struct session *s, struct err *err)
 {
     if (s->open)
@@ -227,6 +242,8 @@ int session_open(struct session *s, const struct cmd_call *call, unsigned flags,
     }
     if (set_up_engine(s, err) < 0 || load_loss_accepted(s, err) < 0)
         return -1;
+    if ((flags & SESSION_LOCK) && drop_unowned_failover(s, err) < 0)
+        return -1;
     if ((flags & SESSION_SETTLE) && flow_settle(&s->engine, s->live, err) < 0)
         return -1;
     if (s->j && journal_live(s->j, &s->live, err) < 0)
@@ -236,8 +253,7 @@ int session_open(struct session *s, const struct cmd_call *call, unsigned flags,
 
 int session_guard(struct session *s, struct err *err)
 {
-    struct guard_place place = {.spec_path = s->spec_path, .state_root = s->state_root,
-                                .service_dir = s->service_dir};
+    struct guard_place place = guard_place(s);
     return guard_ensure(&place, err);
 }
 

@@ -24,7 +24,8 @@ struct engine {
     const char *version_to;            /* what the gates expect of up->to */
     bool drop;          /* drain: go on with direct clients left */
     bool loss_accepted; /* the spec or --accept-loss said so */
-    bool no_instance;   /* only clone: nothing is started (tests) */
+    nsec_t space_looked; /* monotonic: when the floors were last looked at */
+    bool space_low;      /* a wait of ours was ended because a floor was reached */
     const char *const *other_state_dirs;
 };
 
@@ -41,6 +42,9 @@ struct step_ops {
 extern const struct step_ops step_hook, step_check, step_validate, step_clone, step_boot_on,
     step_boot_off, step_start, step_gate, step_preview, step_flip, step_verify, step_priority, step_bake,
     step_drain, step_stop, step_destroy, step_forget;
+
+/* 1 if a space floor asks for something to be done now (flow_space does it). Set by flow.c. */
+int engine_space_low(struct engine *e);
 
 /* Prepares e->ctx's callbacks and sinks; call after the other members are set. */
 void engine_init(struct engine *e);

@@ -71,6 +71,17 @@ static int abandon(struct engine *e, const struct plan *plan, struct err *err)
 static int prepare_failed(struct engine *e, const struct plan *plan, const struct plan_step *failed,
                           struct err *err)
 {
+    if (e->space_low) {
+        struct err why = {0};
+        e->space_low = false;
+        if (flow_space(e, true, &why) < 0) {
+            *err = why;
+            return -1;
+        }
+        err_set(err, ERR_FAILED, "a space floor was reached: the standby is stopped, %s serves as before",
+                colour_name(e->up->from));
+        return err_hint(err, "make room; then changeover cleanup, and prepare again");
+    }
     if (err->code == ERR_INTERRUPTED)
         return interrupted(e, err);
     struct step_row started;
@@ -338,6 +349,7 @@ int flow_cleanup(struct engine *e, struct err *err)
         return -1;
     }
     if (journal_meta_set(e->j, "loss_accepted", NULL, err) < 0 ||
+        journal_prune(e->j, e->ctx.side[GREEN]->retention_events, err) < 0 ||
         move(e, STATE_STEADY, promoted ? "promoted" : "rolled back", err) < 0)
         return -1;
     struct err ignored = {0};

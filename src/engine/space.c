@@ -32,6 +32,12 @@ static bool before_flip(const struct engine *e)
     return e->up->state == STATE_PREPARING || e->up->state == STATE_PREPARED;
 }
 
+int engine_space_low(struct engine *e)
+{
+    struct err ignored = {0};
+    return flow_space(e, false, &ignored) > 0;
+}
+
 int flow_space(struct engine *e, bool act, struct err *err)
 {
     const struct spec_space *sp = &e->ctx.side[e->up->from]->space;
