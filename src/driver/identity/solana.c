@@ -89,7 +89,7 @@ int identity_read(const char *path, struct identity *ret, struct err *err)
 static int pair_differs(const struct spec *a, const char *file_a, const struct identity *ia,
                         const struct spec *b, const char *file_b, struct err *err)
 {
-    struct identity ib;
+    struct identity ib = {0};
     const char *ca = colour_name(a->colour), *cb = colour_name(b->colour);
 
     if (identity_read(file_b, &ib, err) < 0)
@@ -116,7 +116,7 @@ static int pair_differs(const struct spec *a, const char *file_a, const struct i
 int identity_differ(const struct spec *a, const struct spec *b, struct err *err)
 {
     for (size_t i = 0; i < a->identities.n; i++) {
-        struct identity ia;
+        struct identity ia = {0};
         if (identity_read(a->identities.v[i], &ia, err) < 0)
             return -1;
         for (size_t k = 0; k < b->identities.n; k++)
