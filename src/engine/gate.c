@@ -10,7 +10,7 @@
 #define INTERVAL_DEFAULT NSEC_S
 #define DEADLINE_DEFAULT (24 * NSEC_HOUR)
 #define NAP_MAX (100 * NSEC_MS)
-#define TRY_MIN (50 * NSEC_MS)
+#define TRY_MIN NSEC_S /* a shorter try says more about the load than about the instance */
 
 struct gate_watch *gate_watch_new_on(const struct driver_ctx *ctx, const struct gate_request *rq,
                                      const struct runtime_ops *runtime, bool remember)
@@ -227,7 +227,7 @@ static int not_in_time(const struct wait *k, struct err *err)
                    bad->gate, colour_name(k->w->rq.colour), words, bad->said, more, also);
 }
 
-/* No question outlasts the deadline, so that the wait ends when it says. */
+/* No question outlasts the deadline by more than TRY_MIN, so that the wait ends when it says. */
 static void limit_tries(struct wait *k, nsec_t asked)
 {
     nsec_t left = k->deadline - sys_clock_mono();
