@@ -1,7 +1,7 @@
 # The front door. Each target first sees to it that the Debian packages it needs are there.
 PREFIX ?= /usr/local
 
-.PHONY: all demo test check bench install format clean deps deps-check
+.PHONY: all demo test test-crash check bench install format clean deps deps-check
 all: deps
 	@scripts/build build
 deps:
@@ -12,6 +12,9 @@ demo: all
 	@examples/demo/run
 test: all
 	@scripts/run-tests build
+# SIGKILL of tool, guard and both at every step boundary, both ways on, each from the beginning: about an hour.
+test-crash: all
+	@CHANGEOVER_CRASH=full CHANGEOVER_BUILD=build PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -p no:cacheprovider -ra -x tests/crash
 check: deps-check
 	@scripts/check
 bench: deps

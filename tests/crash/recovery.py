@@ -1,0 +1,96 @@
+"""The state table: what is true when the tool is killed at a step boundary, and where resume and rollback end.
+
+The tests demand it of every boundary; docs/recovery.md shows it (`python3 tests/crash/recovery.py` prints that part).
+"from" and "to" are the colours that the upgrade comes from and goes to.
+"""
+import collections
+
+MOMENTS = ("intended", "applied", "done")
+
+Row = collections.namedtuple("Row", "state live resume rollback")
+End = collections.namedtuple("End", "state live running refused")
+
+PREPARED = End("prepared", "from", ("from", "to"), False)
+PROMOTED = End("promoted", "to", ("to",), False)
+ROLLED_BACK = End("rolled-back", "from", ("from",), False)
+REFUSED = End("cleaning", "", (), True)
+
+
+def steady(live):
+    return End("steady", live, (live,), False)
+
+
+def flipped(step, moment, name):
+    """Whether the flip named `name` has been committed at this boundary; steps: those of its phase, in order."""
+    steps, at = step
+    order = steps.index(at) * len(MOMENTS) + MOMENTS.index(moment)
+    return name in steps and order >= steps.index(name) * len(MOMENTS) + MOMENTS.index("applied")
+
+
+def row(phase, steps, step, moment, after_flip=True):
+    """What the table says of one boundary. after_flip: of a rollback or cleanup, whether the flip had happened."""
+    if phase == "prepare":
+        return Row("preparing", "from", PREPARED, ROLLED_BACK)
+    if phase == "promote":
+        live = "to" if flipped((steps, step), moment, "promote/flip") else "from"
+        return Row("promoting", live, PROMOTED, ROLLED_BACK)
+    if phase == "finish":
+        return Row("promoting", "to", PROMOTED, ROLLED_BACK)
+    if phase == "rollback":
+        back = not after_flip or flipped((steps, step), moment, "rollback/flip")
+        return Row("rolling-back", "from" if back else "to", ROLLED_BACK, ROLLED_BACK)
+    assert phase == "cleanup", phase
+    live = "to" if after_flip else "from"
+    return Row("cleaning", live, steady(live), REFUSED)
+
+
+# --- the document ---------------------------------------------------------------------------------
+
+STEPS = collections.OrderedDict([
+    ("prepare", ["check", "validate", "clone", "boot-on", "start", "gate"]),
+    ("promote", ["gate", "preview", "flip", "verify", "priority", "bake"]),
+    ("finish", ["drain", "boot-off", "stop"]),
+    ("rollback", ["boot-on", "start", "gate", "preview", "flip", "verify", "drain", "loser-boot-off", "stop"]),
+    ("cleanup", ["stop", "destroy-VOLUME", "forget"]),
+])
+
+REDO = {
+    "check": "looks again", "validate": "asks again", "gate": "waits at the gate again",
+    "clone": "keeps it if it is complete and of this upgrade; else removes the leftover and clones anew",
+    "boot-on": "does it again", "boot-off": "does it again", "loser-boot-off": "does it again",
+    "start": "keeps the instance that runs by this spec; else starts it",
+    "preview": "asks again", "verify": "proves it again", "priority": "does it again", "bake": "bakes from the beginning",
+    "flip": "lets the flags decide whether it has happened, leaves exactly one, and flips if it has not",
+    "drain": "drains again", "stop": "waits for a stop that is in work; else stops what still runs",
+    "destroy-VOLUME": "removes what is left of it", "forget": "does it again",
+}
+
+
+def where(end):
+    if end.refused:
+        return "refused (1): the data is on its way out; `cleanup` goes on"
+    return f"{end.state}, {end.live} live"
+
+
+def document():
+    out = ["| killed in | at | state | traffic | `resume` | ends | `rollback` ends |", "|---|---|---|---|---|---|---|"]
+    for phase, names in STEPS.items():
+        steps = [f"{phase}/{n}" for n in names]
+        for name, step in zip(names, steps):
+            groups = []
+            for moment in MOMENTS:
+                r = row(phase, steps, step, moment)
+                if groups and groups[-1][1] == r:
+                    groups[-1][0].append(moment)
+                else:
+                    groups.append(([moment], r))
+            for moments, r in groups:
+                does = REDO[name] if moments != ["done"] else "goes on"
+                live = r.live if name != "flip" or moments != ["intended"] else f"{r.live}, or as the flags say"
+                out.append(f"| {step} | {', '.join(moments)} | {r.state} | {live} | {does} | {where(r.resume)} | "
+                           f"{where(r.rollback)} |")
+    return "\n".join(out) + "\n"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

@@ -1,0 +1,7 @@
+"""docs/recovery.md shows the table that the tests demand, and names every step that there is."""
+import recovery
+
+
+def test_document_is_the_table(root):
+    text = (root / "docs" / "recovery.md").read_text()
+    assert recovery.document() in text, "docs/recovery.md is out of date: python3 tests/crash/recovery.py"
