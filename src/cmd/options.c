@@ -10,7 +10,7 @@
 
 static const struct cmd_option globals[] = {
     {"file", 'f', "FILE", "the spec (default: changeover.yml)"},
-    {"state-dir", 0, "DIR", "where the journal lives (default: /var/lib/changeover, or ~/.local/state/changeover)"},
+    {"state-dir", 0, "DIR", "where the journal lives (default: $CHANGEOVER_STATE_DIR, /var/lib/changeover, or ~/.local/state/changeover)"},
     {"output", 'o', "text|json", "how results are printed"},
     {"dry-run", 'n', NULL, "show what would be done, change nothing"},
     {"yes", 'y', NULL, "answer yes to every question"},

@@ -17,9 +17,10 @@
 char *session_state_root(const struct cmd_call *call)
 {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_STATE_HOME");
-    if (call->state_dir) {
+    const char *dir = call->state_dir ? call->state_dir : getenv("CHANGEOVER_STATE_DIR");
+    if (dir && *dir) {
         char *real = NULL;
-        return sys_path_real(call->state_dir, &real, NULL) == 0 ? real : x_strdup(call->state_dir);
+        return sys_path_real(dir, &real, NULL) == 0 ? real : x_strdup(dir);
     }
     if (sys_uid() == 0)
         return x_strdup("/var/lib/changeover");
