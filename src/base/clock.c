@@ -8,6 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* "30.0 s" says no more than "30 s". */
+static void drop_zero(char *buf)
+{
+    char *p = strstr(buf, ".0 ");
+    if (p)
+        memmove(p, p + 2, strlen(p + 2) + 1);
+}
+
 const char *clock_words(char *buf, size_t size, nsec_t ns)
 {
     double s = (double)ns / 1e9;
@@ -21,11 +29,12 @@ const char *clock_words(char *buf, size_t size, nsec_t ns)
     else if (s < 59.95)
         snprintf(buf, size, "%.1f s", s);
     else if (whole < 3600)
-        snprintf(buf, size, "%lld m %lld s", whole / 60, whole % 60);
+        snprintf(buf, size, whole % 60 ? "%lld m %lld s" : "%lld m", whole / 60, whole % 60);
     else if (whole < 2 * 86400)
-        snprintf(buf, size, "%lld h %lld m", whole / 3600, whole % 3600 / 60);
+        snprintf(buf, size, whole % 3600 / 60 ? "%lld h %lld m" : "%lld h", whole / 3600, whole % 3600 / 60);
     else
-        snprintf(buf, size, "%lld d %lld h", whole / 86400, whole % 86400 / 3600);
+        snprintf(buf, size, whole % 86400 / 3600 ? "%lld d %lld h" : "%lld d", whole / 86400, whole % 86400 / 3600);
+    drop_zero(buf);
     return buf;
 }
 

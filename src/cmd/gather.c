@@ -139,7 +139,9 @@ static void describe_instance(const struct instance_facts *f, struct status_colo
                    clock_words(since, sizeof(since), sys_clock_wall() - f->started_wall_ns),
                    f->restarts ? ", restarted " : "", f->adopted ? ", adopted" : "");
     else
-        str_format(k->instance, sizeof(k->instance), "%s%s%s", words[f->state], *f->text ? ": " : "", f->text);
+        str_format(k->instance, sizeof(k->instance), "%s%s%s", words[f->state],
+                   *f->text && !str_eq(f->text, words[f->state]) ? ": " : "",
+                   str_eq(f->text, words[f->state]) ? "" : f->text);
     k->pid = f->state == INSTANCE_RUNNING ? f->pid.pid : 0;
 }
 

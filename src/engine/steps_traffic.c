@@ -57,7 +57,7 @@ static int flip_apply(struct engine *e, const struct plan_step *s, char *result,
     if (e->traffic && e->traffic->point(&e->ctx, s->colour, err) < 0)
         return -1;
     char words[24];
-    snprintf(result, STEP_RESULT, "%s is live since now (%s)", colour_name(s->colour),
+    snprintf(result, STEP_RESULT, "%s has the traffic; the switch took %s", colour_name(s->colour),
              clock_words(words, sizeof(words), sys_clock_mono() - begun));
     return claim(e, s->colour, err);
 }

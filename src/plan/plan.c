@@ -360,5 +360,5 @@ void plan_costs(const struct plan_goal *g, struct arena *a, struct plan_cost ret
                                                               g->version_from && *g->version_from
                                                                   ? g->version_from
                                                                   : "the old version"),
-                                "a whole upgrade", "the old side's data is gone: version policy decides"};
+                                "a whole upgrade", "the way back: the old data is gone, and version policy decides"};
 }

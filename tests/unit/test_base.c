@@ -87,9 +87,11 @@ static void clock_parses_and_prints(void **state)
     assert_int_equal(clock_parse("-1s", &ns), -1);
     assert_int_equal(clock_parse("nan s", &ns), -1);
     char buf[24];
-    assert_string_equal(clock_words(buf, sizeof(buf), 4 * NSEC_MS), "4.0 ms");
+    assert_string_equal(clock_words(buf, sizeof(buf), 4 * NSEC_MS), "4 ms");
     assert_string_equal(clock_words(buf, sizeof(buf), 3725 * NSEC_S), "1 h 2 m");
     assert_string_equal(clock_words(buf, sizeof(buf), 125 * NSEC_S), "2 m 5 s");
+    assert_string_equal(clock_words(buf, sizeof(buf), 30 * NSEC_S), "30 s");
+    assert_string_equal(clock_words(buf, sizeof(buf), 10 * NSEC_MIN), "10 m");
 }
 
 static void bytes_are_readable(void **state)

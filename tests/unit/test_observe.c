@@ -144,7 +144,7 @@ static void progress_is_readable(void **state)
                                               .unit = "bytes",
                                               .rate = 1.25e8,
                                               .eta_ns = 4 * NSEC_S}),
-                        "clone  500 MB of 1.0 GB (50%)  125 MB/s  4.0 s left");
+                        "clone  500 MB of 1.0 GB (50%)  125 MB/s  4 s left");
     assert_string_equal(
         words(&(struct event){
             .text = "lag", .done = 50123, .unit = "slots", .rate = 2.4, .eta_ns = -2}),

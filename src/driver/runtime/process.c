@@ -104,7 +104,7 @@ static void facts_dead(const struct process_view *v, struct instance_facts *f)
         snprintf(f->text, sizeof(f->text), "stopped");
     } else if (strcmp(boot, r->boot_id) != 0 && r->phase != RUN_EXITED) {
         f->state = INSTANCE_STOPPED;
-        snprintf(f->text, sizeof(f->text), "stopped: the machine was restarted since");
+        snprintf(f->text, sizeof(f->text), "the machine was restarted since");
     } else {
         f->state = INSTANCE_EXITED;
         text_exited(r, f);

@@ -35,9 +35,9 @@ static void report(void *ctx, const struct tree_progress *p)
     char text[256];
     unsigned long long done = p->files_done, total = p->files_total;
     if (total)
-        snprintf(text, sizeof(text), "%.128s: %llu of %llu files,", run->text, done, total);
+        snprintf(text, sizeof(text), "%.128s: %llu of %llu files", run->text, done, total);
     else
-        snprintf(text, sizeof(text), "%.128s: %llu files,", run->text, done);
+        snprintf(text, sizeof(text), "%.128s: %llu files", run->text, done);
     struct event ev = {
         .kind = EVENT_PROGRESS,
         .step = run->ctx->step_name ? run->ctx->step_name
