@@ -35,10 +35,9 @@ static int first_contact(struct session *s, enum colour c, struct err *err)
         s->engine.runtime->adopt(&s->engine.ctx, c, pid, &text, err) < 0 ||
         live_settle_in(s, c, version, err) < 0)
         return -1;
-    terminal_done(&s->terminal);
-    printf("adopted %s as %s%s%s\n%s", s->side[c]->service, colour_name(c), *version ? ", version " : "", version,
-           str_cstr(&text));
-    session_next(s, "changeover check; then changeover traffic install, if the proxy has no block yet");
+    session_result(s, "changeover check; then changeover traffic install, if the proxy has no block yet",
+                   "adopted %s as %s%s%s\n%s", s->side[c]->service, colour_name(c), *version ? ", version " : "",
+                   version, str_cstr(&text));
     return 0;
 }
 
@@ -74,7 +73,7 @@ static int accept_by_hand(struct session *s, enum colour c, struct err *err)
         return err_hint(err, "changeover adopt --live %s", colour_name(f.flag));
     }
     if (c == s->live && !s->open) {
-        printf("%s is live already: flags and journal agree\n", colour_name(c));
+        session_result(s, session_next(s), "%s is live already: flags and journal agree", colour_name(c));
         return 0;
     }
     char question[160];
@@ -87,13 +86,10 @@ static int accept_by_hand(struct session *s, enum colour c, struct err *err)
         return err_ctx(err, "%s does not pass its gate, so it is not accepted as live", colour_name(c));
     if (s->open ? accept_open(s, c, err) < 0 : journal_live_set(s->j, c, err) < 0)
         return -1;
-    terminal_done(&s->terminal);
-    if (s->open && s->up.state != STATE_STEADY) {
-        printf("%s is live; the upgrade is %s\n", colour_name(c), state_name(s->up.state));
-        session_next(s, "changeover cleanup");
-        return 0;
-    }
-    printf("%s is live and steady\n", colour_name(c));
+    s->live = c;
+    s->open = s->open && s->up.state != STATE_STEADY;
+    session_result(s, session_next(s), s->open ? "%s is live; the upgrade is %s" : "%s is live and %s",
+                   colour_name(c), state_name(s->open ? s->up.state : STATE_STEADY));
     return 0;
 }
 
@@ -116,5 +112,5 @@ static int run(const struct cmd_call *call, struct err *err)
 
 const struct cmd_row cmd_adopt = {
     .name = "adopt", .args = "", .summary = "take over a service that runs; or accept a flip made by hand",
-    .options = options, .run = run,
+    .flags = CMD_JSON, .options = options, .run = run,
 };

@@ -124,11 +124,11 @@ static int run(const struct cmd_call *call, struct err *err)
     else if (rc == 0)
         print_text(&f, call->quiet);
     if (rc == 0 && errors)
-        session_next(&s, "mend what is marked error, then changeover check");
+        session_say_next(&s, "mend what is marked error, then changeover check");
     else if (rc == 0 && s.live == COLOUR_NONE)
-        session_next(&s, "changeover adopt (it runs already), or changeover start");
+        session_say_next(&s, "changeover adopt (it runs already), or changeover start");
     else if (rc == 0 && !s.open)
-        session_next(&s, "changeover plan, or changeover prepare --target-version V");
+        session_say_next(&s, "changeover plan, or changeover prepare --target-version V");
     findings_done(&f);
     return rc < 0 ? -1 : errors ? 1 : 0;
 }

@@ -16,6 +16,7 @@ static void format_time(char *buf, size_t size, int64_t wall_ns)
 static const struct rows_column columns[] = {
     {"id", "UPGRADE", ROWS_TEXT},     {"began", "BEGAN", ROWS_TEXT},     {"from", "FROM", ROWS_TEXT},
     {"to", "TO", ROWS_TEXT},          {"outcome", "OUTCOME", ROWS_TEXT}, {"took", "TOOK", ROWS_TEXT},
+    {"reason", "REASON", ROWS_TEXT},
 };
 
 static int add_upgrade(void *ctx, const struct upgrade *up, const char *outcome, int64_t ended_wall_ns,
@@ -23,7 +24,6 @@ static int add_upgrade(void *ctx, const struct upgrade *up, const char *outcome,
 {
     struct rows *t = ctx;
     char began[32], took[24] = "-";
-    (void)reason;
     format_time(began, sizeof(began), up->created_wall_ns);
     if (ended_wall_ns)
         clock_words(took, sizeof(took), ended_wall_ns - up->created_wall_ns);
@@ -34,6 +34,7 @@ static int add_upgrade(void *ctx, const struct upgrade *up, const char *outcome,
     rows_text(t, 3, "%s %s", colour_name(up->to), up->version_to);
     rows_text(t, 4, "%s", ended_wall_ns ? outcome : state_name(up->state));
     rows_text(t, 5, "%s", took);
+    rows_text(t, 6, "%s", reason);
     return 0;
 }
 

@@ -25,7 +25,7 @@ static int run_lock(const struct cmd_call *call, struct err *err)
     if (release) {
         if (journal_meta_set(s.j, "lock", NULL, err) < 0)
             return -1;
-        printf("released\n");
+        session_result(&s, NULL, "released");
         return 0;
     }
     char since[32], text[512];
@@ -36,14 +36,13 @@ static int run_lock(const struct cmd_call *call, struct err *err)
     str_format(text, sizeof(text), "%s (since %s)", call->reason, since);
     if (journal_meta_set(s.j, "lock", text, err) < 0)
         return -1;
-    printf("locked: %s\n", text);
-    session_next(&s, "changeover lock --release");
+    session_result(&s, "changeover lock --release", "locked: %s", text);
     return 0;
 }
 
 const struct cmd_row cmd_lock = {
     .name = "lock", .args = "", .summary = "a maintenance lock, which every changing command refuses",
-    .options = lock_options, .run = run_lock,
+    .flags = CMD_JSON, .options = lock_options, .run = run_lock,
 };
 
 static const struct cmd_option with_options[] = {

@@ -4,6 +4,7 @@
 #include "sys/term.h"
 
 #include <getopt.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,15 +230,24 @@ static const char *take_verb(int *argc, char **argv)
 }
 
 /* Every error ends with a command to type; the one who knows best has set it. */
-static int report(const struct cmd_row *row, const struct err *err)
+static int report(const struct cmd_row *row, bool json, const struct err *err)
 {
-    fprintf(stderr, "changeover: %s\n", err->msg);
+    char next[sizeof(err->hint)];
     if (*err->hint)
-        fprintf(stderr, "next: %s\n", err->hint);
+        str_format(next, sizeof(next), "%s", err->hint);
     else if (row && err->code == ERR_USAGE)
-        fprintf(stderr, "next: changeover help %s\n", row->name);
+        str_format(next, sizeof(next), "changeover help %s", row->name);
     else
-        fprintf(stderr, "next: changeover %s\n", row && strcmp(row->name, "status") == 0 ? "check" : "status");
+        str_format(next, sizeof(next), "changeover %s", row && strcmp(row->name, "status") == 0 ? "check" : "status");
+    if (json) {
+        json_t *root = json_pack("{s:s, s:s, s:i}", "error", err->msg, "next", next, "status",
+                                 err_exit_status(err->code));
+        json_dumpf(root, stderr, JSON_COMPACT);
+        fputc('\n', stderr);
+        json_decref(root);
+    } else {
+        fprintf(stderr, "changeover: %s\nnext: %s\n", err->msg, next);
+    }
     return err_exit_status(err->code);
 }
 
@@ -253,7 +263,7 @@ int cmd_main(int argc, char **argv)
     if (!row) {
         err_set(&err, ERR_USAGE, "there is no command '%s'", verb);
         err_hint(&err, "changeover help");
-        return report(row, &err);
+        return report(row, false, &err);
     }
     struct cmd_call call = {.row = row, .spec_path = "changeover.yml", .argc = argc - 1, .argv = argv + 1};
     if (!(row->flags & CMD_RAW)) {
@@ -263,11 +273,11 @@ int cmd_main(int argc, char **argv)
             return 0;
         }
         if (r < 0)
-            return report(row, &err);
+            return report(row, call.json, &err);
     }
     int status = row->run(&call, &err);
     if (status < 0)
-        status = report(row, &err);
+        status = report(row, call.json, &err);
     if (fflush(stdout) != 0 && status == 0)
         status = 1;
     return status;

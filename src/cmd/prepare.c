@@ -71,21 +71,19 @@ static int run(const struct cmd_call *call, struct err *err)
         return refuse_state(&s, err);
     if (!s.open && begin(&s, target, err) < 0)
         return -1;
+    if (call->dry_run)
+        return session_dry_run(&s, (enum plan_phase[]){PHASE_PREPARE, PHASE_MAX}, err);
     /* The guard comes before the first effect, so that no promise is made without it. */
-    if (session_guard(&s, err) < 0 || flow_prepare(&s.engine, err) < 0)
+    if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 || flow_prepare(&s.engine, err) < 0)
         return -1;
-    terminal_done(&s.terminal);
-    printf("%s %s is prepared: it runs beside %s and has caught up\n", colour_name(s.up.to), s.up.version_to,
-           colour_name(s.up.from));
     char hole[256];
     hole_words(s.j, &s.up, hole, sizeof(hole));
-    if (*hole)
-        printf("%s\n", hole);
-    session_next(&s, "changeover promote; or changeover rollback");
+    session_result(&s, session_next(&s), "%s %s is prepared: it runs beside %s and has caught up%s%s",
+                   colour_name(s.up.to), s.up.version_to, colour_name(s.up.from), *hole ? "\n" : "", hole);
     return 0;
 }
 
 const struct cmd_row cmd_prepare = {
     .name = "prepare", .args = "", .summary = "clone live's data, start the new version on it, wait until it has caught up",
-    .options = options, .run = run,
+    .flags = CMD_JSON | CMD_DRY_RUN, .options = options, .run = run,
 };

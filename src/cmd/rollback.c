@@ -13,9 +13,8 @@ static const struct cmd_option rollback_options[] = {
 
 static int tell_rolled_back(struct session *s)
 {
-    terminal_done(&s->terminal);
-    printf("%s is live; %s is stopped, its data is kept\n", colour_name(s->up.from), colour_name(s->up.to));
-    session_next(s, "changeover cleanup (destroys %s's data)", colour_name(s->up.to));
+    session_result(s, session_next(s), "%s is live; %s is stopped, its data is kept until cleanup",
+                   colour_name(s->up.from), colour_name(s->up.to));
     return 0;
 }
 
@@ -24,13 +23,15 @@ static int run_rollback(const struct cmd_call *call, struct err *err)
     cleanup_session struct session s;
     if (session_open(&s, call, SESSION_LOCK | SESSION_SETTLE | SESSION_OPEN, NULL, err) < 0)
         return -1;
+    if (call->dry_run)
+        return session_dry_run(&s, (enum plan_phase[]){PHASE_ROLLBACK, PHASE_MAX}, err);
     if (cmd_option(call, "accept-loss")) {
         if (journal_meta_set(s.j, "loss_accepted", "rollback --accept-loss", err) < 0)
             return -1;
         s.engine.loss_accepted = true;
     }
     s.engine.drop = cmd_option(call, "drop") != NULL;
-    if (session_guard(&s, err) < 0 ||
+    if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 ||
         flow_rollback(&s.engine, call->reason ? call->reason : "asked for", err) < 0)
         return -1;
     return tell_rolled_back(&s);
@@ -38,7 +39,7 @@ static int run_rollback(const struct cmd_call *call, struct err *err)
 
 const struct cmd_row cmd_rollback = {
     .name = "rollback", .args = "", .summary = "go back to the old side, from any stage",
-    .options = rollback_options, .run = run_rollback,
+    .flags = CMD_JSON | CMD_DRY_RUN, .options = rollback_options, .run = run_rollback,
 };
 
 static int confirm_cleanup(struct session *s, struct err *err)
@@ -59,7 +60,7 @@ static int run_cleanup(const struct cmd_call *call, struct err *err)
     if (session_open(&s, call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0)
         return -1;
     if (!s.open) {
-        printf("nothing to clean up: %s is live and steady\n", colour_name(s.live));
+        session_result(&s, NULL, "nothing to clean up: %s is live and steady", colour_name(s.live));
         return 0;
     }
     if (s.up.state != STATE_PROMOTED && s.up.state != STATE_ROLLED_BACK && s.up.state != STATE_CLEANING) {
@@ -67,15 +68,18 @@ static int run_cleanup(const struct cmd_call *call, struct err *err)
                 state_name(s.up.state));
         return err_hint(err, "changeover promote or changeover rollback first");
     }
+    if (call->dry_run)
+        return session_dry_run(&s, (enum plan_phase[]){PHASE_CLEANUP, PHASE_MAX}, err);
     if (confirm_cleanup(&s, err) < 0 || flow_cleanup(&s.engine, err) < 0)
         return -1;
-    terminal_done(&s.terminal);
-    printf("%s is live and steady\n", colour_name(s.live));
+    s.open = false;
+    session_result(&s, NULL, "%s is live and steady", colour_name(s.live));
     return 0;
 }
 
 const struct cmd_row cmd_cleanup = {
-    .name = "cleanup", .args = "", .summary = "destroy the loser's data and end the upgrade", .run = run_cleanup,
+    .name = "cleanup", .args = "", .summary = "destroy the loser's data and end the upgrade",
+    .flags = CMD_JSON | CMD_DRY_RUN, .run = run_cleanup,
 };
 
 static int run_resume(const struct cmd_call *call, struct err *err)
@@ -84,17 +88,17 @@ static int run_resume(const struct cmd_call *call, struct err *err)
     if (session_open(&s, call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0)
         return -1;
     if (!s.open) {
-        printf("nothing is half way: %s is live and steady\n", colour_name(s.live));
+        session_result(&s, NULL, "nothing is half way: %s is live and steady", colour_name(s.live));
         return 0;
     }
     if (session_guard(&s, err) < 0 || flow_resume(&s.engine, err) < 0)
         return -1;
-    terminal_done(&s.terminal);
-    printf("the upgrade is %s\n", state_name(s.up.state));
-    session_next(&s, "changeover status");
+    s.open = s.up.state != STATE_STEADY;
+    session_result(&s, session_next(&s), "the upgrade is %s", state_name(s.up.state));
     return 0;
 }
 
 const struct cmd_row cmd_resume = {
-    .name = "resume", .args = "", .summary = "go on after a crash or an interruption", .run = run_resume,
+    .name = "resume", .args = "", .summary = "go on after a crash or an interruption",
+    .flags = CMD_JSON, .run = run_resume,
 };

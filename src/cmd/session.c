@@ -2,12 +2,12 @@
 
 #include "engine/flow.h"
 #include "engine/guard.h"
+#include "observe/jsonlines.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
 #include "sys/term.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,18 +27,6 @@ char *session_state_root(const struct cmd_call *call)
     if (xdg && *xdg)
         return x_asprintf("%s/changeover", xdg);
     return x_asprintf("%s/.local/state/changeover", home ? home : "/tmp");
-}
-
-void session_next(const struct session *s, const char *fmt, ...)
-{
-    if (s->call->quiet || s->call->json)
-        return;
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    fprintf(stderr, "next: %s\n", text);
 }
 
 static int read_file(struct session *s, struct err *err)
@@ -224,7 +212,7 @@ int session_open(struct session *s, const struct cmd_call *call, unsigned flags,
     *s = (struct session){.call = call, .lock_fd = -1, .live = COLOUR_NONE};
     sys_signals_init();
     terminal_init(&s->terminal, stderr, call->quiet, call->verbose > 0);
-    s->out = terminal_sink(&s->terminal);
+    s->out = call->json ? jsonlines_sink(stderr) : terminal_sink(&s->terminal);
     if (read_file(s, err) < 0)
         return -1;
     for (int c = GREEN; c < COLOURS; c++)

@@ -4,6 +4,7 @@
 #include "cmd/cmd.h"
 #include "engine/engine.h"
 #include "observe/terminal.h"
+#include "plan/plan.h"
 
 enum session_flag {
     SESSION_LOCK = 1,   /* take the service's kernel lock; refuse a maintenance lock */
@@ -49,5 +50,19 @@ must_check int session_guard(struct session *s, struct err *err);
 /* The directory of all services' state: --state-dir, else /var/lib/changeover (root) or ~/.local/state/changeover. */
 char *session_state_root(const struct cmd_call *call);
 
-/* "next: ..." on the screen, unless -q. */
-void session_next(const struct session *s, const char *fmt, ...) printf_like(2, 3);
+/* What came of a command, on stdout: the words, or with -o json one object {service, live, upgrade, state, message, next}.
+ * next: the command to type now (NULL: none), on stderr in text form unless -q. Ends the progress line first. */
+void session_result(struct session *s, const char *next, const char *fmt, ...) printf_like(3, 4);
+
+/* Writes --reason beside the open upgrade in the journal: "promote: TEXT". Nothing without one. */
+must_check int session_reason(struct session *s, struct err *err);
+
+/* The command that leads on from the state it is in. */
+const char *session_next(const struct session *s);
+const char *session_next_of(enum colour live, enum upgrade_state state);
+
+/* "next: ..." on stderr, unless -q or -o json. */
+void session_say_next(const struct session *s, const char *next);
+
+/* -n: prints the steps that the phases would run now, and changes nothing. phases ends with PHASE_MAX. */
+must_check int session_dry_run(struct session *s, const enum plan_phase *phases, struct err *err);

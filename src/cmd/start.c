@@ -22,7 +22,7 @@ static int start_boot(struct session *s, struct err *err)
             continue;
         if (s->engine.runtime->start(&s->engine.ctx, (enum colour)c, standby, err) < 0)
             return err_ctx(err, "start %s", colour_name((enum colour)c));
-        printf("started %s\n", colour_name((enum colour)c));
+        event_note(&s->out, "started %s", colour_name((enum colour)c));
     }
     return s->open ? session_guard(s, err) : 0;
 }
@@ -53,15 +53,14 @@ static int run_start(const struct cmd_call *call, struct err *err)
     if (s.engine.runtime->boot(&s.engine.ctx, s.live, true, err) < 0 ||
         s.engine.runtime->start(&s.engine.ctx, s.live, false, err) < 0 || live_gate(&s, s.live, err) < 0)
         return -1;
-    terminal_done(&s.terminal);
-    printf("%s %s runs and passes its gate\n", colour_name(s.live), s.gen[s.live].version);
-    session_next(&s, "changeover status");
+    session_result(&s, "changeover status", "%s %s runs and passes its gate", colour_name(s.live),
+                   s.gen[s.live].version);
     return 0;
 }
 
 const struct cmd_row cmd_start = {
     .name = "start", .args = "", .summary = "start the live colour: its first start, after a boot, after stop",
-    .options = start_options, .run = run_start,
+    .flags = CMD_JSON, .options = start_options, .run = run_start,
 };
 
 static int refuse_open(struct session *s, struct err *err)
@@ -87,14 +86,13 @@ static int run_stop(const struct cmd_call *call, struct err *err)
     if (s.engine.runtime->boot(&s.engine.ctx, s.live, false, err) < 0 ||
         s.engine.runtime->stop(&s.engine.ctx, s.live, err) < 0)
         return -1;
-    terminal_done(&s.terminal);
-    printf("%s is stopped\n", colour_name(s.live));
-    session_next(&s, "changeover start");
+    session_result(&s, "changeover start", "%s is stopped", colour_name(s.live));
     return 0;
 }
 
 const struct cmd_row cmd_stop = {
-    .name = "stop", .args = "", .summary = "stop the live colour, for maintenance", .run = run_stop,
+    .name = "stop", .args = "", .summary = "stop the live colour, for maintenance", .flags = CMD_JSON,
+    .run = run_stop,
 };
 
 static int run_forget(const struct cmd_call *call, struct err *err)
@@ -103,7 +101,7 @@ static int run_forget(const struct cmd_call *call, struct err *err)
     if (session_open(&s, call, SESSION_LOCK, NULL, err) < 0 || refuse_open(&s, err) < 0)
         return -1;
     if (s.live == COLOUR_NONE) {
-        printf("%s is not adopted: nothing to forget\n", s.side[GREEN]->service);
+        session_result(&s, NULL, "%s is not adopted: nothing to forget", s.service);
         return 0;
     }
     int r = cmd_ask(call, "hand the service back? It goes on running; our marks and our claim are removed", err);
@@ -114,12 +112,13 @@ static int run_forget(const struct cmd_call *call, struct err *err)
         journal_generation_clear(s.j, GREEN, err) < 0 || journal_generation_clear(s.j, BLUE, err) < 0 ||
         journal_live_set(s.j, COLOUR_NONE, err) < 0)
         return -1;
-    terminal_done(&s.terminal);
-    printf("forgot %s; %s goes on running, and its flag stays in '%s'\n", s.side[was]->service, colour_name(was),
-           s.side[was]->traffic.flag_dir);
+    s.live = COLOUR_NONE;
+    session_result(&s, NULL, "forgot %s; %s goes on running, and its flag stays in '%s'", s.service,
+                   colour_name(was), s.side[was]->traffic.flag_dir);
     return 0;
 }
 
 const struct cmd_row cmd_forget = {
-    .name = "forget", .args = "", .summary = "hand the service back: remove our marks and our claim", .run = run_forget,
+    .name = "forget", .args = "", .summary = "hand the service back: remove our marks and our claim",
+    .flags = CMD_JSON, .run = run_forget,
 };

@@ -19,24 +19,17 @@ static const struct cmd_option options[] = {
 /* What to type next, by state. */
 static const char *next_command(const struct status_view *v)
 {
-    static const char *const next[STATE_MAX] = {
-        [STATE_STEADY] = "changeover prepare --target-version V",
-        [STATE_PREPARING] = "changeover resume, or changeover rollback",
-        [STATE_PREPARED] = "changeover promote, or changeover rollback",
-        [STATE_PROMOTING] = "changeover resume, or changeover rollback",
-        [STATE_AWAITING_CONFIRM] = "changeover confirm, or changeover rollback",
-        [STATE_PROMOTED] = "changeover cleanup, or changeover rollback",
-        [STATE_ROLLING_BACK] = "changeover rollback (goes on)",
-        [STATE_ROLLED_BACK] = "changeover cleanup",
-        [STATE_CLEANING] = "changeover cleanup (goes on)",
-    };
     if (v->contradiction)
         return "changeover traffic show; changeover adopt --live COLOUR accepts what the flags say";
     if (v->live == COLOUR_NONE)
         return "changeover adopt (it runs), or changeover start (its first start)";
     if (v->busy)
         return "wait: a command is at work";
-    return next[v->state];
+    if (str_starts(v->lock, "maintenance"))
+        return "changeover lock --release, when the maintenance is over";
+    if (v->state == STATE_STEADY && !v->colour[v->live].pid)
+        return "changeover start";
+    return session_next_of(v->live, v->state);
 }
 
 static void print_header(const struct status_view *v, struct str *out)

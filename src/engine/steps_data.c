@@ -24,7 +24,9 @@ static int cloning_poll(void *ctx)
         c->hit_ceiling = true;
         return 2;
     }
-    return driver_poll(&c->e->ctx);
+    /* One signal asks to end after this step; what was copied is not thrown away for it. */
+    int asked = driver_poll(&c->e->ctx);
+    return asked >= 2 || c->e->space_low ? 2 : 0;
 }
 
 struct volume_pair {

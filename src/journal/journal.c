@@ -233,6 +233,13 @@ int journal_upgrade_flipped(struct journal *j, struct upgrade *up, bool flipped,
     return 0;
 }
 
+int journal_upgrade_reason(struct journal *j, const struct upgrade *up, const char *reason,
+                           struct err *err)
+{
+    return db_run(j, err, "UPDATE upgrades SET reason=coalesce(reason || '; ', '') || ? WHERE id=?", "ss", reason,
+                  up->id);
+}
+
 struct upgrades_ctx {
     journal_upgrade_fn *fn;
     void *ctx;

@@ -68,6 +68,10 @@ must_check int journal_upgrade_move(struct journal *j, struct upgrade *up, enum 
 must_check int journal_upgrade_flipped(struct journal *j, struct upgrade *up, bool flipped,
                                        struct err *err);
 
+/* Adds a reason to the ones that are there, with "; " between them. */
+must_check int journal_upgrade_reason(struct journal *j, const struct upgrade *up, const char *reason,
+                                      struct err *err);
+
 /* Past and present upgrades, newest first. */
 typedef int journal_upgrade_fn(void *ctx, const struct upgrade *up, const char *outcome,
                                int64_t ended_wall_ns, const char *reason);

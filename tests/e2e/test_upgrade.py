@@ -1,4 +1,6 @@
 """An upgrade from start to end, and back, against a real Caddy."""
+import json
+
 import pytest
 
 from lib.service import Service
@@ -27,3 +29,27 @@ def test_there_and_on(service):
     service.run("cleanup", "-y")
     assert service.live() == "green"
     assert service.rpc("getVersion")["solana-core"] == "3.0.0"
+
+
+def test_dry_runs_json_and_reasons(service):
+    said = service.run("prepare", "-n", "-t", "2.0.0")
+    assert "prepare/clone" in said.stdout and "nothing was changed" in said.stderr
+    assert service.state() == "steady"
+    done = service.run("prepare", "-t", "2.0.0", "-o", "json", "--reason", "a better version")
+    result = json.loads(done.stdout)
+    assert result["state"] == "prepared" and result["live"] == "green" and "changeover promote" in result["next"]
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {"phase", "step-start", "step-done"} <= {e["event"] for e in events}
+    for command, step in (("promote", "promote/flip"), ("rollback", "rollback/stop")):
+        steps = json.loads(service.run(command, "-n", "-o", "json").stdout)
+        assert step in [s["step"] for s in steps]
+    assert service.state() == "prepared"
+    failed = service.run("prepare", "-t", "3.0.0", "-o", "json", expect=1)
+    error = json.loads(failed.stderr.splitlines()[-1])
+    assert error["status"] == 1 and "changeover rollback" in error["next"]
+    service.run("rollback", "--reason", "changed my mind")
+    row = json.loads(service.run("history", "-o", "json").stdout)[0]
+    assert row["reason"] == "prepare: a better version; rollback: changed my mind"
+    assert "nothing was changed" in service.run("cleanup", "-n").stderr
+    service.run("cleanup", "-y", "-o", "json")
+    assert service.state() == "steady"

@@ -1,0 +1,105 @@
+/* How a command says what came of it. */
+#include "cmd/session.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *session_next_of(enum colour live, enum upgrade_state state)
+{
+    static const char *const next[STATE_MAX] = {
+        [STATE_STEADY] = "changeover prepare --target-version V",
+        [STATE_PREPARING] = "changeover resume, or changeover rollback",
+        [STATE_PREPARED] = "changeover promote, or changeover rollback",
+        [STATE_PROMOTING] = "changeover resume, or changeover rollback",
+        [STATE_AWAITING_CONFIRM] = "changeover confirm, or changeover rollback",
+        [STATE_PROMOTED] = "changeover cleanup, or changeover rollback",
+        [STATE_ROLLING_BACK] = "changeover rollback (goes on)",
+        [STATE_ROLLED_BACK] = "changeover cleanup",
+        [STATE_CLEANING] = "changeover cleanup (goes on)",
+    };
+    if (live == COLOUR_NONE)
+        return "changeover adopt (it runs), or changeover start (its first start)";
+    return next[state];
+}
+
+const char *session_next(const struct session *s)
+{
+    return session_next_of(s->live, s->open ? s->up.state : STATE_STEADY);
+}
+
+void session_say_next(const struct session *s, const char *next)
+{
+    if (next && !s->call->quiet && !s->call->json)
+        fprintf(stderr, "next: %s\n", next);
+}
+
+int session_reason(struct session *s, struct err *err)
+{
+    char text[512];
+    if (!s->call->reason || !s->open)
+        return 0;
+    str_format(text, sizeof(text), "%s: %s", s->call->row->name, s->call->reason);
+    return journal_upgrade_reason(s->j, &s->up, text, err);
+}
+
+void session_result(struct session *s, const char *next, const char *fmt, ...)
+{
+    cleanup_str struct str text = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    str_vaddf(&text, fmt, ap);
+    va_end(ap);
+    terminal_done(&s->terminal);
+    if (s->call->json) {
+        json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?}", "service", s->service ? s->service : "", "live",
+                                 colour_name(s->live), "upgrade", s->up.id, "state",
+                                 state_name(s->open ? s->up.state : STATE_STEADY), "message", str_cstr(&text), "next",
+                                 next);
+        json_dumpf(root, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(root);
+        return;
+    }
+    puts(str_cstr(&text));
+    fflush(stdout);
+    session_say_next(s, next);
+}
+
+static void add_steps(json_t *list, const struct plan *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "step", p->steps[i].name, "effect",
+                                              p->steps[i].effect, "undo", p->steps[i].undo));
+}
+
+int session_dry_run(struct session *s, const enum plan_phase *phases, struct err *err)
+{
+    struct plan_goal goal;
+    json_t *list = json_array();
+    engine_goal(&s->engine, &goal);
+    terminal_done(&s->terminal);
+    for (; *phases != PHASE_MAX; phases++) {
+        cleanup_plan struct plan p = {0};
+        plan_make(*phases, &goal, &p);
+        for (size_t i = 0; i < p.n && !s->call->json; i++) {
+            struct step_row row = {0};
+            if (*s->up.id && journal_step(s->j, s->up.id, p.steps[i].name, &row, err) < 0) {
+                json_decref(list);
+                return -1;
+            }
+            printf("%-24s %s%s\n", p.steps[i].name, row.status == STEP_DONE && !p.steps[i].always ? "(done) " : "",
+                   p.steps[i].effect);
+        }
+        add_steps(list, &p);
+    }
+    if (s->call->json) {
+        json_dumpf(list, stdout, JSON_INDENT(2));
+        putchar('\n');
+    }
+    json_decref(list);
+    if (!s->call->quiet)
+        fprintf(stderr, "nothing was changed (-n)\n");
+    return 0;
+}
