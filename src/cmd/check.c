@@ -114,7 +114,7 @@ static int run(const struct cmd_call *call, struct err *err)
     struct findings f = {0};
     const char *target = cmd_option(call, "target-version");
 
-    if (session_open(&s, call, SESSION_EMPTY, target, err) < 0)
+    if (session_open(&s, call, SESSION_EMPTY | SESSION_FILE, target, err) < 0)
         return -1;
     int rc = look(&s, target, cmd_option(call, "fast") != NULL, &f, err);
     terminal_done(&s.terminal);

@@ -307,8 +307,10 @@ static void take_notes(struct session *s, struct status_view *v)
     hole_words(s->j, &s->up, hole, sizeof(hole));
     if (s->open && *hole)
         strv_add(&v->notes, hole);
+    if (s->file_problem)
+        strv_add(&v->notes, s->file_problem);
     for (int c = GREEN; c < COLOURS; c++)
-        if (s->open && s->has_gen[c] && (enum colour)c == s->up.to && !str_eq(s->gen[c].spec_text, s->file_text))
+        if (s->open && s->has_gen[c] && !s->file_problem && (enum colour)c == s->up.to && !str_eq(s->gen[c].spec_text, s->file_text))
             strv_take(&v->notes, x_asprintf("%s has changed since this upgrade began: it counts from the next prepare",
                                             s->spec_path));
 }

@@ -83,15 +83,10 @@ static int run(const struct cmd_call *call, struct err *err)
 {
     cleanup(guard_failover_done) struct guard_failover failover = {0};
     struct guard_ctx g = {.call = call};
-    char *spec = NULL;
-    if (sys_path_real(call->spec_path, &spec, err) < 0)
-        return -1;
-    cleanup_free char *spec_path = spec;
-    cleanup_free char *root = session_state_root(call);
     cleanup_session struct session s;
     if (session_open(&s, call, 0, NULL, err) < 0)
         return -1;
-    struct guard_place place = {.spec_path = spec_path, .state_root = root, .service_dir = s.service_dir};
+    struct guard_place place = {.spec_path = s.spec_path, .state_root = s.state_root, .service_dir = s.service_dir};
     enum guard_role role = str_eq(call->argv[0], "a") ? GUARD_A : GUARD_B;
     g.failover = role == GUARD_A ? &failover : NULL;
     int r = guard_live(&place, role, duty, &g, &s.out, err);

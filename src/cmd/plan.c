@@ -92,7 +92,7 @@ static int run(const struct cmd_call *call, struct err *err)
 {
     cleanup_session struct session s;
     const char *target = cmd_option(call, "target-version");
-    if (session_open(&s, call, SESSION_EMPTY, target, err) < 0)
+    if (session_open(&s, call, SESSION_EMPTY | SESSION_FILE, target, err) < 0)
         return -1;
     struct plan_goal g = {.side = {s.side[GREEN], s.side[BLUE]}};
     g.from = s.open ? s.up.from : s.live == COLOUR_NONE ? GREEN : s.live;

@@ -44,6 +44,8 @@ static int begin(struct session *s, const char *target, struct err *err)
         err_set(err, ERR_FAILED, "nothing has been adopted yet: nobody knows what is live");
         return err_hint(err, "changeover adopt (the service runs), or changeover start (its first start)");
     }
+    if (session_need_file(s, err) < 0)
+        return -1;
     enum colour to = colour_other(s->live);
     const char *from_version = s->gen[s->live].version;
     s->up = (struct upgrade){.state = STATE_PREPARING, .from = s->live, .to = to};

@@ -1,11 +1,13 @@
 #include "cmd/session.h"
 
+#include "cmd/stored.h"
 #include "engine/flow.h"
 #include "engine/guard.h"
 #include "observe/jsonlines.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
+#include "sys/path.h"
 #include "sys/term.h"
 
 #include <stdio.h>
@@ -32,8 +34,8 @@ char *session_state_root(const struct cmd_call *call)
 static int read_file(struct session *s, struct err *err)
 {
     cleanup_str struct str text = {0};
-    if (sys_path_real(s->call->spec_path, &s->spec_path, err) < 0 ||
-        sys_file_read(s->spec_path, SPEC_MAX, &text, err) < 0) {
+    s->spec_path = sys_path_resolve(s->call->spec_path);
+    if (sys_file_read(s->spec_path, SPEC_MAX, &text, err) < 0) {
         err->code = ERR_USAGE;
         return err_hint(err, "changeover init (writes a starter), or -f FILE");
     }
@@ -41,14 +43,81 @@ static int read_file(struct session *s, struct err *err)
     return 0;
 }
 
-int session_rebind(struct session *s, enum colour c, const char *version, struct err *err)
+static int parse_side(struct session *s, enum colour c, const char *text, const char *path, const char *version,
+                      struct err *err)
 {
     struct spec *fresh = NULL;
-    if (spec_parse(s->file_text, s->spec_path, c, version, &fresh, err) < 0)
+    if (spec_parse(text, path, c, version, &fresh, err) < 0)
         return -1;
     spec_free(s->side[c]);
     s->side[c] = fresh;
-    s->engine.ctx.side[c] = fresh;
+    return 0;
+}
+
+static int parse_sides(struct session *s, const char *target, struct err *err)
+{
+    for (int c = GREEN; c < COLOURS; c++)
+        if (parse_side(s, (enum colour)c, s->file_text, s->spec_path, target, err) < 0)
+            return -1;
+    return 0;
+}
+
+static bool known(const struct session *s)
+{
+    cleanup_free char *journal = x_asprintf("%s/%s/journal.db", s->state_root, s->side[GREEN]->service);
+    return sys_path_exists(journal);
+}
+
+/* A file that was broken, renamed or removed since must stop neither a rollback nor the guard: what runs, runs by the
+ * spec that is stored with it. */
+static int use_stored(struct session *s, const char *target, const struct err *why, struct err *err)
+{
+    cleanup_free char *service = NULL, *text = NULL;
+    int r = stored_find(s->state_root, s->spec_path, &service, &text, err);
+    if (r <= 0)
+        return r;
+    cleanup_free char *said = why ? x_strndup(why->msg, strcspn(why->msg, "\n"))
+                                  : x_asprintf("%s speaks of the service '%s' now", s->spec_path, s->side[GREEN]->service);
+    s->file_problem = x_asprintf("%s; '%s' goes on by the spec that it was started with", said, service);
+    free(s->file_text);
+    s->file_text = x_strdup(text);
+    return parse_sides(s, target, err) < 0 ? -1 : 1;
+}
+
+static int load_spec(struct session *s, unsigned flags, const char *target, struct err *err)
+{
+    struct err own = {0};
+    bool good = read_file(s, &own) == 0 && parse_sides(s, target, &own) == 0;
+    if (good && ((flags & (SESSION_FILE | SESSION_CREATE)) || known(s)))
+        return 0;
+    if (flags & SESSION_FILE) {
+        *err = own;
+        return -1;
+    }
+    int r = use_stored(s, target, good ? NULL : &own, err);
+    bool watching = !(flags & SESSION_LOCK) || (s->call->row->flags & CMD_HIDDEN); /* status has a note, the guard a log */
+    if (r > 0 && !watching)
+        event_warn(&s->out, "%s", s->file_problem);
+    if (r == 0 && !good) {
+        *err = own;
+        return -1;
+    }
+    return r < 0 ? -1 : 0;
+}
+
+int session_need_file(const struct session *s, struct err *err)
+{
+    if (!s->file_problem)
+        return 0;
+    err_set(err, ERR_USAGE, "%s; nothing new is begun like this", s->file_problem);
+    return err_hint(err, "mend %s, then changeover check", s->spec_path);
+}
+
+int session_rebind(struct session *s, enum colour c, const char *version, struct err *err)
+{
+    if (parse_side(s, c, s->file_text, s->spec_path, version, err) < 0)
+        return -1;
+    s->engine.ctx.side[c] = s->side[c];
     s->engine.ctx.service = s->side[GREEN]->service; /* it may have lain in the one just freed */
     return 0;
 }
@@ -96,7 +165,6 @@ static int refuse_maintenance(struct session *s, struct err *err)
 
 static int open_journal(struct session *s, unsigned flags, struct err *err)
 {
-    s->state_root = session_state_root(s->call);
     s->service = x_strdup(s->side[GREEN]->service); /* outlives a spec that is bound anew */
     s->service_dir = x_asprintf("%s/%s", s->state_root, s->side[GREEN]->service);
     if (journal_open(s->service_dir, (flags & SESSION_CREATE) != 0, &s->j, err) < 0) {
@@ -113,22 +181,22 @@ static int open_journal(struct session *s, unsigned flags, struct err *err)
     return 0;
 }
 
-/* Each colour lives by the spec that it was started with. */
-static int bind_sides(struct session *s, struct err *err)
+/* Each colour lives by the spec that it was started with; one that never was, by the file. */
+static int bind_sides(struct session *s, const char *target, struct err *err)
 {
     for (int c = GREEN; s->j && c < COLOURS; c++) {
-        int r = journal_generation(s->j, (enum colour)c, &s->gen[c], err);
+        bool had = s->has_gen[c];
+        struct generation *g = &s->gen[c];
+        generation_done(g);
+        *g = (struct generation){0};
+        int r = journal_generation(s->j, (enum colour)c, g, err);
         if (r < 0)
             return -1;
         s->has_gen[c] = r > 0;
-        if (!r)
-            continue;
-        struct spec *own = NULL;
-        const char *version = *s->gen[c].version ? s->gen[c].version : NULL;
-        if (spec_parse(s->gen[c].spec_text, s->gen[c].spec_path, (enum colour)c, version, &own, err) < 0)
+        if (r > 0 && parse_side(s, (enum colour)c, g->spec_text, g->spec_path, *g->version ? g->version : NULL, err) < 0)
             return err_ctx(err, "the stored spec of %s", colour_name((enum colour)c));
-        spec_free(s->side[c]);
-        s->side[c] = own;
+        if (!r && had && parse_side(s, (enum colour)c, s->file_text, s->spec_path, target, err) < 0)
+            return -1;
     }
     return 0;
 }
@@ -213,12 +281,10 @@ int session_open(struct session *s, const struct cmd_call *call, unsigned flags,
     sys_signals_init();
     terminal_init(&s->terminal, stderr, call->quiet, call->verbose > 0);
     s->out = call->json ? jsonlines_sink(stderr) : terminal_sink(&s->terminal);
-    if (read_file(s, err) < 0)
+    s->state_root = session_state_root(call);
+    if (load_spec(s, flags, target, err) < 0)
         return -1;
-    for (int c = GREEN; c < COLOURS; c++)
-        if (spec_parse(s->file_text, s->spec_path, (enum colour)c, target, &s->side[c], err) < 0)
-            return -1;
-    if (open_journal(s, flags, err) < 0 || bind_sides(s, err) < 0)
+    if (open_journal(s, flags, err) < 0 || bind_sides(s, target, err) < 0)
         return -1;
     if ((flags & SESSION_LOCK) && take_lock(s, err) < 0)
         return -1;
@@ -228,6 +294,8 @@ int session_open(struct session *s, const struct cmd_call *call, unsigned flags,
         if (up < 0 || journal_live(s->j, &s->live, err) < 0 || refuse_maintenance(s, err) < 0)
             return -1;
         s->open = up > 0;
+        if (bind_sides(s, target, err) < 0)
+            return -1;
     }
     if (set_up_engine(s, err) < 0 || load_loss_accepted(s, err) < 0)
         return -1;
@@ -261,4 +329,5 @@ void session_done(struct session *s)
     free(s->service_dir);
     free(s->service);
     free(s->file_text);
+    free(s->file_problem);
 }

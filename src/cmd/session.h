@@ -12,12 +12,14 @@ enum session_flag {
     SESSION_OPEN = 4,   /* an upgrade must be open */
     SESSION_SETTLE = 8, /* compare the claim with the flags first */
     SESSION_EMPTY = 16, /* no journal is fine (status, check, plan): live is then NONE */
+    SESSION_FILE = 32,  /* the file itself is looked at: the stored spec does not stand in for a broken one */
 };
 
 struct session {
     const struct cmd_call *call;
     char *spec_path, *state_root, *service_dir, *service;
-    char *file_text;               /* the spec file as it is now */
+    char *file_text;               /* the spec file as it is now; if it is broken or gone, the stored one */
+    char *file_problem;            /* then: what is wrong with the file, and what is done; else NULL */
     struct spec *side[COLOURS];    /* each colour's own: stored, else the file's */
     struct generation gen[COLOURS];
     bool has_gen[COLOURS];
@@ -37,6 +39,9 @@ must_check int session_open(struct session *s, const struct cmd_call *call, unsi
                             const char *target, struct err *err);
 void session_done(struct session *s);
 #define cleanup_session cleanup(session_done)
+
+/* Fails if the stored spec stands in for the file: what begins something new needs the file. */
+must_check int session_need_file(const struct session *s, struct err *err);
 
 /* Binds a colour anew from the spec file (prepare takes the file's spec for the standby). */
 must_check int session_rebind(struct session *s, enum colour c, const char *version, struct err *err);

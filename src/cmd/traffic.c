@@ -248,8 +248,8 @@ static int run(const struct cmd_call *call, struct err *err)
         int (*run)(struct session *, struct err *);
     } actions[] = {
         {"show", 1, 0, run_show},
-        {"render", 1, 0, run_render},
-        {"install", 1, SESSION_LOCK, run_install},
+        {"render", 1, SESSION_FILE, run_render},
+        {"install", 1, SESSION_LOCK | SESSION_FILE, run_install},
         {"uninstall", 1, SESSION_LOCK, run_uninstall},
         {"point", 2, SESSION_LOCK, run_point},
         {"preview", 2, 0, run_preview},
@@ -262,7 +262,7 @@ static int run(const struct cmd_call *call, struct err *err)
             return err_set(err, ERR_USAGE, "traffic %s: '%s' is too much", call->argv[0],
                            call->argv[actions[i].max_args]);
         cleanup_session struct session s;
-        unsigned flags = call->dry_run ? 0 : actions[i].flags;
+        unsigned flags = actions[i].flags & (call->dry_run ? ~(unsigned)SESSION_LOCK : ~0U);
         if (session_open(&s, call, flags | SESSION_EMPTY, NULL, err) < 0)
             return -1;
         if (!s.engine.traffic)
