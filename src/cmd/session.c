@@ -20,10 +20,8 @@ char *session_state_root(const struct cmd_call *call)
 {
     const char *home = getenv("HOME"), *xdg = getenv("XDG_STATE_HOME");
     const char *dir = call->state_dir ? call->state_dir : getenv("CHANGEOVER_STATE_DIR");
-    if (dir && *dir) {
-        char *real = NULL;
-        return sys_path_real(dir, &real, NULL) == 0 ? real : x_strdup(dir);
-    }
+    if (dir && *dir)
+        return sys_path_resolve(dir); /* absolute also before it exists: guard and shim leave this directory */
     if (sys_uid() == 0)
         return x_strdup("/var/lib/changeover");
     if (xdg && *xdg)
