@@ -67,4 +67,4 @@ def test_an_edit_counts_from_the_next_prepare(service):
     service.run("promote")
     service.run("cleanup", "-y")
     plan = json.loads(service.run("plan", "-t", "3.0.0", "-o", "json").stdout)
-    assert any("for 1.0 s" in s["effect"] for s in plan["promote"]), plan["promote"]
+    assert any("for 1 s" in s["effect"] for s in plan["promote"]), plan["promote"]
