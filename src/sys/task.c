@@ -118,13 +118,24 @@ int sys_task_ids(pid_t pid, uid_t *ret_uid, gid_t *ret_gid, mode_t *ret_umask, s
 static const struct {
     const char *name;
     int resource;
+    const char *label; /* in /proc/PID/limits */
 } limits[] = {
-    {"as", RLIMIT_AS},           {"core", RLIMIT_CORE},         {"cpu", RLIMIT_CPU},
-    {"data", RLIMIT_DATA},       {"fsize", RLIMIT_FSIZE},       {"locks", RLIMIT_LOCKS},
-    {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},
-    {"nofile", RLIMIT_NOFILE},   {"nproc", RLIMIT_NPROC},       {"rss", RLIMIT_RSS},
-    {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME},     {"sigpending", RLIMIT_SIGPENDING},
-    {"stack", RLIMIT_STACK},
+    {"as", RLIMIT_AS, "Max address space"},
+    {"core", RLIMIT_CORE, "Max core file size"},
+    {"cpu", RLIMIT_CPU, "Max cpu time"},
+    {"data", RLIMIT_DATA, "Max data size"},
+    {"fsize", RLIMIT_FSIZE, "Max file size"},
+    {"locks", RLIMIT_LOCKS, "Max file locks"},
+    {"memlock", RLIMIT_MEMLOCK, "Max locked memory"},
+    {"msgqueue", RLIMIT_MSGQUEUE, "Max msgqueue size"},
+    {"nice", RLIMIT_NICE, "Max nice priority"},
+    {"nofile", RLIMIT_NOFILE, "Max open files"},
+    {"nproc", RLIMIT_NPROC, "Max processes"},
+    {"rss", RLIMIT_RSS, "Max resident set"},
+    {"rtprio", RLIMIT_RTPRIO, "Max realtime priority"},
+    {"rttime", RLIMIT_RTTIME, "Max realtime timeout"},
+    {"sigpending", RLIMIT_SIGPENDING, "Max pending signals"},
+    {"stack", RLIMIT_STACK, "Max stack size"},
 };
 _Static_assert(ARRAY_LEN(limits) <= SYS_LIMITS, "room for every limit");
 
@@ -144,18 +155,40 @@ const char *sys_limit_name(int resource)
     return "?";
 }
 
+/* "unlimited" or a number; *p goes on behind it. */
+static bool limit_value(const char **p, uint64_t *ret)
+{
+    static const char word[] = "unlimited";
+    char *end = NULL;
+    *p += strspn(*p, " ");
+    if (strncmp(*p, word, sizeof(word) - 1) == 0) {
+        *p += sizeof(word) - 1;
+        *ret = UINT64_MAX;
+        return true;
+    }
+    *ret = strtoull(*p, &end, 10);
+    bool found = end != *p;
+    *p = end;
+    return found;
+}
+
+/* From /proc: prlimit() of another user's process needs CAP_SYS_RESOURCE, which root in a container lacks. */
 size_t sys_task_limits(pid_t pid, struct sys_limit ret[SYS_LIMITS])
 {
+    char path[64];
+    cleanup_str struct str text = {0};
     size_t n = 0;
+    snprintf(path, sizeof(path), "/proc/%d/limits", (int)pid);
+    if (sys_file_read(path, 65536, &text, NULL) < 0)
+        return 0;
     for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
-        struct rlimit l;
-        if (prlimit(pid, (enum __rlimit_resource)limits[i].resource, NULL, &l) < 0)
+        struct sys_limit l = {.resource = limits[i].resource};
+        const char *p = strstr(str_cstr(&text), limits[i].label);
+        if (!p)
             continue;
-        ret[n++] = (struct sys_limit){
-            .resource = limits[i].resource,
-            .soft = l.rlim_cur == RLIM_INFINITY ? UINT64_MAX : l.rlim_cur,
-            .hard = l.rlim_max == RLIM_INFINITY ? UINT64_MAX : l.rlim_max,
-        };
+        p += strlen(limits[i].label);
+        if (limit_value(&p, &l.soft) && limit_value(&p, &l.hard))
+            ret[n++] = l;
     }
     return n;
 }
