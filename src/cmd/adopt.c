@@ -24,12 +24,14 @@ static int parse_pid(const char *text, pid_t *ret, struct err *err)
     return 0;
 }
 
-static int first_contact(struct session *s, enum colour c, struct err *err)
+static int first_contact(struct session *s, struct err *err)
 {
     pid_t pid;
+    enum colour c;
     char version[64];
     cleanup_str struct str text = {0};
     if (parse_pid(cmd_option(s->call, "pid"), &pid, err) < 0 ||
+        live_choose(s, cmd_option(s->call, "live"), &c, err) < 0 ||
         live_version(s, c, cmd_option(s->call, "version"), version, err) < 0 ||
         session_rebind(s, c, *version ? version : NULL, err) < 0 ||
         s->engine.runtime->adopt(&s->engine.ctx, c, pid, &text, err) < 0 ||
@@ -41,15 +43,24 @@ static int first_contact(struct session *s, enum colour c, struct err *err)
     return 0;
 }
 
+/* The traffic is back on the old side: rolled back like any other, but for the flip, which is found done. The loss
+ * was named in the question. */
+static int accept_back(struct session *s, struct err *err)
+{
+    s->engine.loss_accepted = true;
+    return flow_rollback(&s->engine, "the flags were put back by hand", err);
+}
+
 /* An upgrade whose flip was done (or taken back) by hand goes on from there. */
 static int accept_open(struct session *s, enum colour c, struct err *err)
 {
-    if (journal_live_set(s->j, c, err) < 0 ||
-        journal_upgrade_flipped(s->j, &s->up, c == s->up.to, err) < 0)
+    if (journal_live_set(s->j, c, err) < 0)
         return -1;
     s->live = c;
     if (c == s->up.from)
-        return flow_rollback(&s->engine, "the flags were put back by hand", err);
+        return accept_back(s, err);
+    if (journal_upgrade_flipped(s->j, &s->up, true, err) < 0)
+        return -1;
     /* What promote would have proven has just been gated; what is left is to drain and stop the old side. */
     static const char *const passed[] = {"promote/preview", "promote/flip", "promote/verify"};
     for (size_t i = 0; i < ARRAY_LEN(passed); i++) {
@@ -63,6 +74,57 @@ static int accept_open(struct session *s, enum colour c, struct err *err)
     return flow_promote(&s->engine, 0, err);
 }
 
+static int ask(struct session *s, enum colour c, struct err *err)
+{
+    char question[640], loss[256] = "";
+    if (s->open && c == s->up.from)
+        flow_loss(&s->engine, loss, sizeof(loss));
+    str_format(question, sizeof(question), "accept that %s is live (the journal says %s)?%s%s", colour_name(c),
+               colour_name(s->live), *loss ? " What that loses: " : "", loss);
+    int r = cmd_ask(s->call, question, err);
+    if (r != 0)
+        return r < 0 ? -1 : err_set(err, ERR_USAGE, "not confirmed: nothing was changed");
+    if (*loss)
+        event_warn(&s->out, "%s", loss);
+    return 0;
+}
+
+/* Who flipped by hand may have started the instance by hand too: then it is taken over, as at first contact. */
+static int take_instance(struct session *s, enum colour c, struct err *err)
+{
+    struct instance_facts f = {0};
+    cleanup_str struct str text = {0};
+    if (s->engine.runtime->inspect(&s->engine.ctx, c, &f, err) < 0)
+        return -1;
+    if (f.state == INSTANCE_RUNNING)
+        return 0;
+    if (s->engine.runtime->adopt(&s->engine.ctx, c, 0, &text, err) < 0) {
+        err_ctx(err, "%s has the flag, but does not run: nothing was changed", colour_name(c));
+        return err_hint(err, "put the flag back, by the README in '%s'; or start %s by hand, then the same command again",
+                        s->side[c]->traffic.flag_dir, colour_name(c));
+    }
+    event_note(&s->out, "%s", str_cstr(&text));
+    return 0;
+}
+
+/* No upgrade is open: who flipped and what is the new side's data, nobody noted. It is settled in as at first contact;
+ * the other side is not ours to stop then. */
+static int accept_steady(struct session *s, enum colour c, struct err *err)
+{
+    char version[64];
+    struct instance_facts old = {0};
+    enum colour was = s->live;
+    if (live_version(s, c, NULL, version, err) < 0 || live_settle_in(s, c, version, err) < 0 ||
+        s->engine.runtime->boot(&s->engine.ctx, c, true, err) < 0 ||
+        s->engine.runtime->boot(&s->engine.ctx, was, false, err) < 0 ||
+        s->engine.runtime->inspect(&s->engine.ctx, was, &old, err) < 0)
+        return -1;
+    if (old.state == INSTANCE_RUNNING)
+        event_warn(&s->out, "%s still runs (process %d): it is not live any more; stop it by hand before the next prepare",
+                   colour_name(was), (int)old.pid.pid);
+    return 0;
+}
+
 static int accept_by_hand(struct session *s, enum colour c, struct err *err)
 {
     struct traffic_facts f = {0};
@@ -72,19 +134,15 @@ static int accept_by_hand(struct session *s, enum colour c, struct err *err)
         err_set(err, ERR_FAILED, "the flags say %s, not %s: nothing was changed", colour_name(f.flag), colour_name(c));
         return err_hint(err, "changeover adopt --live %s", colour_name(f.flag));
     }
-    if (c == s->live && !s->open) {
+    if (c == s->live) {
         session_result(s, session_next(s), "%s is live already: flags and journal agree", colour_name(c));
         return 0;
     }
-    char question[160];
-    str_format(question, sizeof(question), "accept that %s is live (the journal says %s)?", colour_name(c),
-               colour_name(s->live));
-    int r = cmd_ask(s->call, question, err);
-    if (r != 0)
-        return r < 0 ? -1 : err_set(err, ERR_USAGE, "not confirmed: nothing was changed");
+    if (ask(s, c, err) < 0 || take_instance(s, c, err) < 0)
+        return -1;
     if (live_gate(s, c, err) < 0)
         return err_ctx(err, "%s does not pass its gate, so it is not accepted as live", colour_name(c));
-    if (s->open ? accept_open(s, c, err) < 0 : journal_live_set(s->j, c, err) < 0)
+    if ((s->open ? accept_open(s, c, err) : accept_steady(s, c, err)) < 0)
         return -1;
     s->live = c;
     s->open = s->open && s->up.state != STATE_STEADY;
@@ -95,7 +153,7 @@ static int accept_by_hand(struct session *s, enum colour c, struct err *err)
 
 static int run(const struct cmd_call *call, struct err *err)
 {
-    cleanup_session struct session s;
+    cleanup_session struct session s = SESSION_NONE;
     const char *text = cmd_option(call, "live");
     enum colour c = text ? colour_parse(text) : COLOUR_NONE;
     if (text && c == COLOUR_NONE)
@@ -103,7 +161,7 @@ static int run(const struct cmd_call *call, struct err *err)
     if (session_open(&s, call, SESSION_LOCK | SESSION_CREATE, NULL, err) < 0)
         return -1;
     if (s.live == COLOUR_NONE)
-        return first_contact(&s, c == COLOUR_NONE ? GREEN : c, err);
+        return first_contact(&s, err);
     if (c != COLOUR_NONE)
         return accept_by_hand(&s, c, err);
     err_set(err, ERR_EXISTS, "%s is adopted already: %s is live", s.side[GREEN]->service, colour_name(s.live));

@@ -37,6 +37,22 @@ int live_version(struct session *s, enum colour c, const char *given, char ret[6
     return r;
 }
 
+int live_choose(struct session *s, const char *text, enum colour *ret, struct err *err)
+{
+    struct traffic_facts f = {.flag = COLOUR_NONE};
+    enum colour c = text ? colour_parse(text) : COLOUR_NONE;
+    if (text && c == COLOUR_NONE)
+        return err_set(err, ERR_USAGE, "--live takes green or blue, not '%s'", text);
+    if (s->engine.traffic && s->engine.traffic->inspect(&s->engine.ctx, &f, err) < 0)
+        return -1;
+    *ret = c != COLOUR_NONE ? c : f.flag != COLOUR_NONE ? f.flag : GREEN;
+    if (f.flag == COLOUR_NONE || f.flag == *ret)
+        return 0;
+    err_set(err, ERR_FAILED, "the flags in '%s' send the traffic to %s, not to %s: nothing was changed",
+            s->side[GREEN]->traffic.flag_dir, colour_name(f.flag), colour_name(*ret));
+    return err_hint(err, "--live %s; or flip first, by the README in that directory", colour_name(f.flag));
+}
+
 static int mark_all(struct session *s, enum colour c, bool on, struct err *err)
 {
     const struct spec *spec = s->side[c], *other = s->side[colour_other(c)];

@@ -14,7 +14,7 @@ static const struct cmd_option lock_options[] = {
 /* Without the refusal of a maintenance lock, which these commands are about. */
 static int run_lock(const struct cmd_call *call, struct err *err)
 {
-    cleanup_session struct session s;
+    cleanup_session struct session s = SESSION_NONE;
     bool release = cmd_option(call, "release") != NULL;
     if (!release && !call->reason) {
         err_set(err, ERR_USAGE, "a lock needs a reason, for whoever meets it");

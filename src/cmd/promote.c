@@ -43,7 +43,7 @@ static int refuse(struct session *s, struct err *err)
 
 static int run_promote(const struct cmd_call *call, struct err *err)
 {
-    cleanup_session struct session s;
+    cleanup_session struct session s = SESSION_NONE;
     nsec_t within = 0;
     const char *text = cmd_option(call, "confirm-within");
     if (text && (clock_parse(text, &within) < 0 || within <= 0))

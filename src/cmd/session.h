@@ -39,6 +39,8 @@ must_check int session_open(struct session *s, const struct cmd_call *call, unsi
                             const char *target, struct err *err);
 void session_done(struct session *s);
 #define cleanup_session cleanup(session_done)
+/* What session_done() may be given: for commands that may end before they open one. */
+#define SESSION_NONE {.lock_fd = -1, .live = COLOUR_NONE}
 
 /* Fails if the stored spec stands in for the file: what begins something new needs the file. */
 must_check int session_need_file(const struct session *s, struct err *err);

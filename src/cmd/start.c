@@ -29,11 +29,9 @@ static int start_boot(struct session *s, struct err *err)
 
 static int first_start(struct session *s, struct err *err)
 {
-    const char *text = cmd_option(s->call, "live"), *version = cmd_option(s->call, "version");
-    enum colour c = text ? colour_parse(text) : GREEN;
-    if (c == COLOUR_NONE)
-        return err_set(err, ERR_USAGE, "--live takes green or blue, not '%s'", text);
-    if (session_rebind(s, c, version, err) < 0 || live_settle_in(s, c, version, err) < 0)
+    const char *version = cmd_option(s->call, "version");
+    enum colour c;
+    if (live_choose(s, cmd_option(s->call, "live"), &c, err) < 0 || session_rebind(s, c, version, err) < 0 || live_settle_in(s, c, version, err) < 0)
         return -1;
     str_format(s->gen[c].version, sizeof(s->gen[c].version), "%s", version ? version : "");
     s->has_gen[c] = true;
@@ -43,7 +41,8 @@ static int first_start(struct session *s, struct err *err)
 static int run_start(const struct cmd_call *call, struct err *err)
 {
     cleanup_session struct session s;
-    unsigned flags = SESSION_LOCK | (cmd_option(call, "boot") ? 0 : SESSION_CREATE);
+    /* A boot starts what was to come back, whatever the flags say: nothing of it moves traffic. */
+    unsigned flags = SESSION_LOCK | (cmd_option(call, "boot") ? 0 : SESSION_CREATE | SESSION_SETTLE);
     if (session_open(&s, call, flags, cmd_option(call, "version"), err) < 0)
         return -1;
     if (cmd_option(call, "boot"))
@@ -98,7 +97,7 @@ const struct cmd_row cmd_stop = {
 static int run_forget(const struct cmd_call *call, struct err *err)
 {
     cleanup_session struct session s;
-    if (session_open(&s, call, SESSION_LOCK, NULL, err) < 0 || refuse_open(&s, err) < 0)
+    if (session_open(&s, call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0 || refuse_open(&s, err) < 0)
         return -1;
     if (s.live == COLOUR_NONE) {
         session_result(&s, NULL, "%s is not adopted: nothing to forget", s.service);

@@ -248,7 +248,7 @@ int process_adopt(const struct driver_ctx *ctx, enum colour c, pid_t pid, struct
         err_ctx(err, "adopt");
         return err_hint(err,
                         "stop it there, take it out of that supervisor, then `changeover "
-                        "start %s`; or keep it there until a runtime for it exists",
+                        "start --live %s`; or keep it there until a runtime for it exists",
                         colour_name(c));
     }
     if (shared)
