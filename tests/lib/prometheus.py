@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -113,6 +114,16 @@ class PromService(Service):
             "space": {"floor": "100MB", "last_floor": "50MB"},
         }
 
+    def own_programs(self):
+        """Copies that another user may run too: the cache may be in root's home."""
+        text = json.dumps(self.spec)
+        for name in ("prometheus", "promtool"):
+            shutil.copy2(server_path(name), self.dir / name)
+            (self.dir / name).chmod(0o755)
+            text = text.replace(str(server_path(name)), str(self.dir / name))
+        self.spec = json.loads(text)
+        self.write_spec()
+
     def make_data(self):
         """A block of TOTAL samples, some hours old: bulk_M{s="S"} = M * S + i."""
         text = self.dir / "samples.txt"
@@ -139,11 +150,11 @@ class PromService(Service):
             out.append(arg)
         return out
 
-    def start_by_hand(self):
+    def start_by_hand(self, command=None, **kw):
         with open(self.dir / "by-hand.out", "wb") as log:
-            self.by_hand = subprocess.Popen(self.command("green"), cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, start_new_session=True,
-                                            env={**os.environ, "STARTED_BY": "hand"})
+            self.by_hand = subprocess.Popen(command or self.command("green"), cwd=self.dir, stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log, start_new_session=True,
+                                            env={**os.environ, "STARTED_BY": "hand"}, **kw)
         wait_for(lambda: self.ready("green"), "Prometheus is ready", 30)
 
     def front(self):

@@ -209,7 +209,7 @@ static void a_supervised_process_is_refused(void **state)
     assert_int_equal(process_adopt(&r->ctx, GREEN, pid, &text, &err), -1);
     assert_int_equal(err.code, ERR_FOREIGN);
     assert_non_null(strstr(err.msg, "'runsv'"));
-    assert_non_null(strstr(err.hint, "changeover start green"));
+    assert_non_null(strstr(err.hint, "changeover start --live green"));
     assert_true(sys_proc_alive(super));
 }
 
