@@ -1,5 +1,7 @@
 #include "cmd/session.h"
 
+#include "base/diff.h"
+
 #include "cmd/stored.h"
 #include "engine/flow.h"
 #include "engine/guard.h"
@@ -272,6 +274,30 @@ static int refuse_steady(struct session *s, struct err *err)
     return err_hint(err, "changeover prepare --target-version V (begins one)");
 }
 
+/* What another run has just finished is read again under the lock. */
+static int read_again(struct session *s, const char *target, struct err *err)
+{
+    if (!s->j)
+        return 0;
+    int up = journal_upgrade(s->j, &s->up, err);
+    if (up < 0 || journal_live(s->j, &s->live, err) < 0 || refuse_maintenance(s, err) < 0)
+        return -1;
+    s->open = up > 0;
+    return bind_sides(s, target, err);
+}
+
+/* A spec edited in mid-upgrade counts from the next prepare. */
+static void report_edit(struct session *s)
+{
+    const struct generation *g = &s->gen[s->up.to];
+    if (!s->open || !s->file_text || !s->has_gen[s->up.to] || str_eq(g->spec_text, s->file_text))
+        return;
+    cleanup_str struct str text = {.max = 8000};
+    str_add(&text, "the spec has changed since this upgrade began; that counts from the next prepare:\n");
+    diff_unified(g->spec_text, s->file_text, "this upgrade's", s->spec_path, &text);
+    event_emit(&s->out, &(struct event){.kind = EVENT_WARNING, .text = str_cstr(&text)});
+}
+
 int session_open(struct session *s, const struct cmd_call *call, unsigned flags, const char *target,
                  struct err *err)
 {
@@ -284,21 +310,14 @@ int session_open(struct session *s, const struct cmd_call *call, unsigned flags,
         return -1;
     if (open_journal(s, flags, err) < 0 || bind_sides(s, target, err) < 0)
         return -1;
-    if ((flags & SESSION_LOCK) && take_lock(s, err) < 0)
+    if ((flags & SESSION_LOCK) && (take_lock(s, err) < 0 || read_again(s, target, err) < 0))
         return -1;
-    /* What another run has just finished is read again under the lock. */
-    if ((flags & SESSION_LOCK) && s->j) {
-        int up = journal_upgrade(s->j, &s->up, err);
-        if (up < 0 || journal_live(s->j, &s->live, err) < 0 || refuse_maintenance(s, err) < 0)
-            return -1;
-        s->open = up > 0;
-        if (bind_sides(s, target, err) < 0)
-            return -1;
-    }
     if (set_up_engine(s, err) < 0 || load_loss_accepted(s, err) < 0)
         return -1;
     if ((flags & SESSION_LOCK) && drop_unowned_failover(s, err) < 0)
         return -1;
+    if (flags & SESSION_LOCK)
+        report_edit(s);
     if ((flags & SESSION_SETTLE) && flow_settle(&s->engine, s->live, err) < 0)
         return -1;
     if (s->j && journal_live(s->j, &s->live, err) < 0)

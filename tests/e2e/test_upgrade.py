@@ -53,3 +53,14 @@ def test_dry_runs_json_and_reasons(service):
     assert "nothing was changed" in service.run("cleanup", "-n").stderr
     service.run("cleanup", "-y", "-o", "json")
     assert service.state() == "steady"
+
+
+def test_a_spec_edited_in_mid_upgrade(service):
+    service.run("prepare", "-t", "2.0.0")
+    service.change_spec({"bake": "400ms", "traffic": {"verify_requests": 7}})
+    said = service.run("promote").stderr
+    assert "+bake: 400ms" in said and "-bake: 300ms" in said and "from the next prepare" in said, said
+    assert "20 of 20 requests" in said, said
+    service.run("cleanup", "-y")
+    service.run("prepare", "-t", "3.0.0")
+    assert "7 of 7 requests" in service.run("promote").stderr
