@@ -14,7 +14,7 @@ static int run(const struct cmd_call *call, struct err *err)
     }
     const char *text = spec_starter();
     if (sys_file_write_atomic(call->spec_path, text, strlen(text), 0644, err) < 0)
-        return -1;
+        return err_hint(err, "init -f FILE, in a directory that exists and may be written to");
     printf("wrote %s: every key is explained in it\n", call->spec_path);
     if (!call->quiet)
         fprintf(stderr, "next: edit %s, then: changeover check\n", call->spec_path);

@@ -205,7 +205,10 @@ static int parse(struct cmd_call *call, int argc, char **argv, struct err *err)
             return err_set(err, ERR_USAGE, "%s has no dry run (-n)", row->name);
         return 0;
     }
-    err_set(err, ERR_USAGE, "usage: changeover %s %s", row->name, row->args);
+    if (call->argc > row->max_args && row->max_args >= 0)
+        err_set(err, ERR_USAGE, "%s: '%s' is one argument too many", row->name, call->argv[row->max_args]);
+    else
+        err_set(err, ERR_USAGE, "usage: changeover %s %s", row->name, row->args);
     return err_hint(err, "changeover help %s", row->name);
 }
 
