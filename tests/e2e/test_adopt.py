@@ -211,6 +211,22 @@ def test_flipped_back_by_hand_while_promoted(adopted):
     assert prom.state() == "steady" and prom.live() == "green" and not prom.data["blue"].exists()
 
 
+def test_flipped_back_by_hand_while_it_waits_for_confirm(adopted):
+    """The old side still runs: the new one is drained before it is stopped, and silence rolls nothing back later."""
+    prom = adopted
+    prom.run("prepare")
+    prom.run("promote", "--confirm-within", "1h", "--accept-loss")
+    assert prom.state() == "awaiting-confirm" and prom.status()["deadline"]
+    by_hand(prom, "green")
+    contradicted(prom, "blue", "green")
+    said = prom.run("adopt", "--live", "green", "-y").stderr
+    assert said.index("rollback/drain") < said.index("rollback/stop")
+    assert prom.by_hand.poll() is None and prom.pid("green") == prom.by_hand.pid and answers(prom) == "green"
+    assert prom.state() == "rolled-back" and not prom.status()["deadline"] and not prom.ready("blue")
+    prom.run("cleanup", "-y")
+    assert prom.state() == "steady" and prom.live() == "green"
+
+
 def test_put_back_by_hand_nothing_has_happened(adopted):
     prom = adopted
     by_hand(prom, "blue")       # steady: there is no blue
