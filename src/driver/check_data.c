@@ -142,6 +142,27 @@ static void add_freeze(struct budget *b, const struct storage_ops *ops, const st
     (void)snprintf(b->frozen + at, sizeof(b->frozen) - at, "%s%s", at ? ", " : "", v->name);
 }
 
+/* The directory that the clone is to lie in: nobody makes it, since a mount may be missing there. */
+static bool check_parent(struct check *c, const struct spec_volume *dst)
+{
+    cleanup_free char *dir = x_strdup(dst->path);
+    char *slash = strrchr(dir, '/');
+    char mend[512];
+
+    if (slash && slash != dir)
+        *slash = '\0';
+    bool there = sys_path_exists(dir);
+    if (there && sys_path_writable(dir))
+        return true;
+    if (there)
+        str_format(mend, sizeof(mend), "run as its owner, or: chown %u %s", (unsigned)sys_uid(), dir);
+    else
+        str_format(mend, sizeof(mend), "mkdir -p %s (or mount what is missing there)", dir);
+    findings_add(c->f, FINDING_ERROR, "data", mend, "volume %s of %s: '%s', which it is to lie in, %s", dst->name,
+                 colour_name(c->standby), dir, there ? "cannot be written" : "is not there");
+    return false;
+}
+
 /* Something of ours, of another upgrade or cut short, may lie where the clone is to go. */
 static void check_leftover(struct check *c, const struct storage_ops *ops,
                            const struct spec_volume *dst, const struct storage_facts *f)
@@ -192,7 +213,7 @@ static void check_standby(struct check *c, const struct storage_ops *ops,
     else if (done)
         findings_add(c->f, FINDING_OK, "data", NULL, "volume %s of %s: cloned to '%s' by %s",
                      dst->name, name, dst->path, ops->name);
-    else
+    else if (f.exists || check_parent(c, dst))
         check_leftover(c, ops, dst, &f);
     if (!f.supported || done)
         return;

@@ -89,7 +89,18 @@ def test_data_that_is_not_ours_at_the_standbys_place(service):
         the_only_error(service, "data", "holds data that is not ours", "move it away")
         assert (place / "precious").exists()
     finally:
-        shutil.rmtree(service.dir / "blue")
+        shutil.rmtree(place)
+
+
+def test_the_clones_parent_is_missing(service):
+    parent = service.dir / "blue"
+    parent.rmdir()
+    try:
+        found = errors(look(service))
+        assert [f["topic"] for f in found] == ["data", "data"], found  # both volumes lie in it
+        assert all(f["mend"].startswith(f"mkdir -p {parent} ") for f in found), found
+    finally:
+        parent.mkdir()
 
 
 def test_volumes_inside_one_another_by_a_link(service, spec):
