@@ -76,9 +76,10 @@ static int use_stored(struct session *s, const char *target, const struct err *w
     int r = stored_find(s->state_root, s->spec_path, &service, &text, err);
     if (r <= 0)
         return r;
-    cleanup_free char *said = why ? x_strndup(why->msg, strcspn(why->msg, "\n"))
-                                  : x_asprintf("%s speaks of the service '%s' now", s->spec_path, s->side[GREEN]->service);
-    s->file_problem = x_asprintf("%s; '%s' goes on by the spec that it was started with", said, service);
+    s->file_errors = why ? x_strdup(why->msg)
+                         : x_asprintf("%s speaks of the service '%s' now", s->spec_path, s->side[GREEN]->service);
+    s->file_problem = x_asprintf("%.*s; '%s' goes on by the spec that it was started with",
+                                 (int)strcspn(s->file_errors, "\n"), s->file_errors, service);
     free(s->file_text);
     s->file_text = x_strdup(text);
     return parse_sides(s, target, err) < 0 ? -1 : 1;
@@ -109,7 +110,7 @@ int session_need_file(const struct session *s, struct err *err)
 {
     if (!s->file_problem)
         return 0;
-    err_set(err, ERR_USAGE, "%s; nothing new is begun like this", s->file_problem);
+    err_set(err, ERR_USAGE, "%s\n(nothing new is begun by the stored spec)", s->file_errors);
     return err_hint(err, "mend %s, then changeover check", s->spec_path);
 }
 
@@ -347,4 +348,5 @@ void session_done(struct session *s)
     free(s->service);
     free(s->file_text);
     free(s->file_problem);
+    free(s->file_errors);
 }

@@ -20,6 +20,7 @@ struct session {
     char *spec_path, *state_root, *service_dir, *service;
     char *file_text;               /* the spec file as it is now; if it is broken or gone, the stored one */
     char *file_problem;            /* then: what is wrong with the file, and what is done; else NULL */
+    char *file_errors;             /* and all that is wrong, a line each */
     struct spec *side[COLOURS];    /* each colour's own: stored, else the file's */
     struct generation gen[COLOURS];
     bool has_gen[COLOURS];

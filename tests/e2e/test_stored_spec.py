@@ -43,7 +43,7 @@ def test_rollback_and_cleanup_need_no_file(service, damage):
     service.run("cleanup", "-y")
     assert service.status()["state"] == "steady"
     refused = service.run("prepare", "-t", "2.0.0", expect=2).stderr
-    assert "nothing new is begun" in refused
+    assert "nothing new is begun by the stored spec" in refused
     service.spec_path.write_text(good)
     assert service.status()["notes"] == []
     service.run("check", "--fast")
