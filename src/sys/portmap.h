@@ -14,12 +14,12 @@ struct sys_port {
     bool udp;
     uint16_t port;
     char addr[INET6_ADDRSTRLEN]; /* "127.0.0.1", "::" */
-    bool listening;              /* TCP: LISTEN (or bound only) */
-    bool connected;              /* it has a peer: an accepted connection or a client's */
+    bool listening;              /* TCP */
+    bool connected;              /* UDP: it has a peer */
     pid_t pid;
 };
 
-/* Every bound TCP and UDP socket (of IPv4 and IPv6) that one of the n pids holds, in their network
+/* Every listening TCP socket and every UDP socket (of IPv4 and IPv6) that one of the n pids holds, in their network
  * namespace (the first living pid's). *ret is the caller's (free). A pid that is gone is skipped;
  * one whose descriptors may not be read is an error that names it. */
 must_check int sys_portmap(const pid_t *pids, size_t n, struct sys_port **ret, size_t *ret_n,

@@ -78,6 +78,30 @@ static int on_socket(const struct nlmsghdr *h, void *arg)
     return MNL_CB_OK;
 }
 
+/* For the kernel's small machine (inet_diag_bc_run): each comparison that holds goes on to a jump to the end, which
+ * means yes; the last that does not jumps past it, which means no. */
+static void put_either(struct nlmsghdr *h, const uint16_t ports[2])
+{
+    enum { CONDITIONS = 4, EACH = 3 };
+    static const uint8_t code[2] = {INET_DIAG_BC_S_EQ, INET_DIAG_BC_D_EQ};
+    struct inet_diag_bc_op ops[CONDITIONS * EACH] = {0};
+    size_t size = sizeof(ops) - sizeof(ops[0]); /* nothing to jump over after the last one */
+    for (size_t i = 0; i < CONDITIONS; i++) {
+        struct inet_diag_bc_op *op = &ops[i * EACH];
+        size_t left = size - i * EACH * sizeof(*op);
+        bool last = i == CONDITIONS - 1;
+        op[0] = (struct inet_diag_bc_op){.code = code[i % 2],
+                                         .yes = 2 * sizeof(*op),
+                                         .no = (uint16_t)(last ? left + 4 : EACH * sizeof(*op))};
+        op[1].no = ports[i / 2] ? ports[i / 2] : ports[0];
+        if (!last)
+            op[2] = (struct inet_diag_bc_op){.code = INET_DIAG_BC_JMP,
+                                             .yes = sizeof(*op),
+                                             .no = (uint16_t)(left - 2 * sizeof(*op))};
+    }
+    mnl_attr_put(h, INET_DIAG_REQ_BYTECODE, size, ops);
+}
+
 static int dump(struct mnl_socket *nl, uint8_t family, const struct sock_filter_by *by,
                 struct collect *c)
 {
@@ -93,6 +117,8 @@ static int dump(struct mnl_socket *nl, uint8_t family, const struct sock_filter_
     rq->idiag_states = by->states ? by->states : ~0u;
     rq->id.idiag_sport = htons(by->local);
     rq->id.idiag_dport = htons(by->peer);
+    if (by->either[0])
+        put_either(h, by->either);
     if (mnl_socket_sendto(nl, h, h->nlmsg_len) < 0)
         return -1;
     for (;;) {
@@ -124,14 +150,21 @@ bool sock_end_same(const struct sock_end *a, const struct sock_end *b)
     return a->port == b->port && memcmp(a->addr, b->addr, sizeof(a->addr)) == 0;
 }
 
-const char *sock_end_text(char *buf, size_t size, const struct sock_end *e)
+const char *sock_end_host(char *buf, size_t size, const struct sock_end *e)
 {
-    char host[INET6_ADDRSTRLEN] = "?";
     struct in6_addr a;
     memcpy(&a, e->addr, sizeof(a));
     bool v4 = IN6_IS_ADDR_V4MAPPED(&a);
-    inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? e->addr + 12 : e->addr, host, sizeof(host));
-    snprintf(buf, size, v4 ? "%s:%u" : "[%s]:%u", host, (unsigned)e->port);
+    if (!inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? e->addr + 12 : e->addr, buf, (socklen_t)size))
+        snprintf(buf, size, "?");
+    return buf;
+}
+
+const char *sock_end_text(char *buf, size_t size, const struct sock_end *e)
+{
+    char host[INET6_ADDRSTRLEN];
+    sock_end_host(host, sizeof(host), e);
+    snprintf(buf, size, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, (unsigned)e->port);
     return buf;
 }
 

@@ -53,12 +53,14 @@ struct sock_filter_by {
     uint32_t states;      /* bits 1u << SOCK_...; 0: all */
     uint16_t local, peer; /* ports; 0: any */
     bool tcp_info;        /* fill the tcp_info fields */
+    uint16_t either[2];   /* the local or the peer's port is one of these; 0, 0: any */
 };
 
 /* Appends the sockets (IPv4 and IPv6) that match. At most 262144. */
 must_check int sys_sockets(const struct sock_filter_by *by, struct sock_list *ret, struct err *err);
 
 bool sock_end_same(const struct sock_end *a, const struct sock_end *b);
+const char *sock_end_host(char *buf, size_t size, const struct sock_end *e); /* "127.0.0.1" */
 const char *sock_end_text(char *buf, size_t size, const struct sock_end *e); /* "127.0.0.1:80" */
 
 /* The inodes of the sockets that a process has open, sorted. n stays 0 if it may not be looked at.

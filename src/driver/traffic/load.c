@@ -69,18 +69,15 @@ static void add_foreign(const struct count *c, const struct sock_info *server,
         snprintf(c->to->peers + used, sizeof(c->to->peers) - used, "...");
 }
 
-static int count_port(const struct count *c, uint16_t port, bool http, struct err *err)
+static void count_port(const struct count *c, const struct sock_list *all, uint16_t port, bool http)
 {
-    cleanup_sock_list struct sock_list servers = {0}, clients = {0};
-    struct sock_filter_by by = {.protocol = IPPROTO_TCP, .states = STATES_OPEN, .local = port};
-    struct sock_filter_by to = {
-        .protocol = IPPROTO_TCP, .states = STATES_OPEN, .peer = port, .tcp_info = true};
-    if (sys_sockets(&by, &servers, err) < 0 || sys_sockets(&to, &clients, err) < 0)
-        return -1;
-    for (size_t i = 0; i < servers.n; i++) {
-        const struct sock_info *server = &servers.items[i], *client = client_of(&clients, server);
+    for (size_t i = 0; i < all->n; i++) {
+        const struct sock_info *server = &all->items[i];
+        if (server->local.port != port)
+            continue;
+        const struct sock_info *client = client_of(all, server);
         if (!client && is_loopback(&server->peer))
-            continue; /* closed between the two lists */
+            continue; /* closed while the kernel listed them */
         if (client && (client->inode == 0 || sock_inodes_have(c->own, client->inode)))
             continue;
         if (client && traffic_proxy_owns(c->proxy, client)) {
@@ -90,7 +87,6 @@ static int count_port(const struct count *c, uint16_t port, bool http, struct er
         }
         add_foreign(c, server, client);
     }
-    return 0;
 }
 
 static int count_upstreams(const struct spec *s, struct traffic_load *ret, struct err *err)
@@ -126,11 +122,16 @@ int traffic_caddy_load(const struct driver_ctx *ctx, enum colour c, struct traff
         return -1;
     sys_proc_sockets(sys_proc_self().pid, &own);
     struct count count = {.s = s, .proxy = &proxy, .own = &own, .to = &l};
-    if (count_port(&count, spec_port_number(s, t->port), true, err) < 0)
+    uint16_t http = spec_port_number(s, t->port);
+    uint16_t ws = t->websockets == WS_OWN_PORT ? spec_port_number(s, t->ws_port) : 0;
+    cleanup_sock_list struct sock_list all = {0};
+    struct sock_filter_by by = {
+        .protocol = IPPROTO_TCP, .states = STATES_OPEN, .tcp_info = true, .either = {http, ws}};
+    if (sys_sockets(&by, &all, err) < 0)
         return -1;
-    if (t->websockets == WS_OWN_PORT &&
-        count_port(&count, spec_port_number(s, t->ws_port), false, err) < 0)
-        return -1;
+    count_port(&count, &all, http, true);
+    if (ws)
+        count_port(&count, &all, ws, false);
     if (t->websockets == WS_SAME_PORT && l.websockets)
         l.waiting = 0; /* an open websocket looks like one that waits */
     *ret = l;
