@@ -1,0 +1,182 @@
+"""The figures that this project promises, measured: for `make bench` in full, for `make test` in short.
+
+    with Service(SPEC) as service, Load(service) as load:
+        figures = promotes(service.start(), load, 20)
+"""
+import collections
+import json
+import os
+import pathlib
+import re
+import signal
+import statistics
+import subprocess
+import time
+
+from .service import TOOL
+from .waiting import wait_for
+
+SPEC = {"traffic": {"drain": {"deadline": "30s", "websockets": "1s"}}}
+BODIES = [{"method": "getSlot"}, {"method": "getBlock", "params": [150]}, {"method": "getVersion"}]
+SOCKETS = 50
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def rpc_body(**fields):
+    return json.dumps({"jsonrpc": "2.0", "id": 0, **fields}, separators=(",", ":"))
+
+
+class Load:
+    """`changeover probe` through the front: POSTs, every hundredth a slow one, and websockets. end() has its JSON."""
+
+    def __init__(self, service, rate=800, slow_ms=2000):
+        bodies = service.dir / "bodies"
+        bodies.write_text("".join(rpc_body(**b) + "\n" for b in BODIES))
+        self.log, self.out = service.dir / "probe.log", service.dir / "probe.json"
+        front = f"127.0.0.1:{service.front_port}"
+        with open(self.out, "w") as out:
+            self.process = subprocess.Popen(
+                [TOOL, "probe", f"http://{front}/", "--rate", str(rate), "--body-file", bodies, "--timeout", "30s",
+                 "--slow-every", "100", "--slow-body", rpc_body(method="slow", params=[slow_ms]),
+                 "--websockets", str(SOCKETS), "--ws-url", f"ws://{front}/", "--log", self.log, "-o", "json"],
+                stdin=subprocess.DEVNULL, stdout=out)
+        self.service = service
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(90)
+        return json.loads(self.out.read_text())
+
+    def __enter__(self):
+        try:
+            wait_for(lambda: self.log.exists() and self.log.stat().st_size > 1000, "the load's first answers", 20)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def executed(service):
+    """{number of a request: how often a backend executed it}, from the backends' own logs."""
+    count = collections.Counter()
+    for path in service.dir.glob("requests-*.log"):
+        rows = (line.split() for line in path.read_text().splitlines())
+        count.update(r[1] for r in rows if r[1].isdigit() and not r[0].endswith("slotSubscribe"))
+    return count
+
+
+def seconds(words):
+    """'1 m 2.5 s' -> 62.5"""
+    return sum(float(n) * UNITS[unit] for n, unit in re.findall(r"([0-9.]+) (us|ms|s|m|h)\b", words))
+
+
+def steps(said):
+    """{step: (its text, seconds)} of what a command said on stderr."""
+    found = re.findall(r"^  \S+ ([a-z]+/[a-z-]+) +(.*) \(([0-9][^()]*)\)$", said, re.M)
+    return {name: (text, seconds(took)) for name, text, took in found}
+
+
+def next_version(service):
+    return {"1.0.0": "2.0.0", "2.0.0": "3.0.0", "3.0.0": "2.0.0"}[service.status()["version"]]
+
+
+def promotes(service, n):
+    """n promotes, there and back. {"proven": [seconds from the flip to its proof], "stayed": [websockets still open
+    on the old side after its drain]}"""
+    proven, stayed = [], []
+    for _ in range(n):
+        service.run("prepare", "-t", next_version(service))
+        did = steps(service.run("promote").stderr)
+        proven.append(did["promote/flip"][1] + did["promote/verify"][1])
+        left = re.search(r"(\d+) websockets left", did["finish/drain"][0])
+        stayed.append(int(left[1]) if left else 0)
+        service.run("cleanup", "-y")
+    return {"proven": proven, "stayed": stayed}
+
+
+def rollbacks(service, n):
+    """Seconds of work, apart from the gate, until the traffic is back and proven to be: the old side still runs."""
+    work = []
+    for _ in range(n):
+        service.run("prepare", "-t", next_version(service))
+        service.run("promote", "--confirm-within", "5m")
+        began = time.monotonic()
+        did = steps(service.run("rollback", "-y").stderr)
+        took = time.monotonic() - began
+        names = list(did)
+        after = names[names.index("rollback/verify") + 1:]
+        work.append(took - did["rollback/gate"][1] - sum(did[name][1] for name in after))
+        service.run("cleanup", "-y")
+    return work
+
+
+# --- status
+
+
+def bare_program(folder):
+    """A program that does nothing, and loads the same libraries."""
+    needed = subprocess.run(["readelf", "-d", TOOL], stdout=subprocess.PIPE, text=True, check=True).stdout
+    libraries = [f"-l:{name}" for name in re.findall(r"\(NEEDED\).*\[(.*)\]", needed)]
+    source, program = pathlib.Path(folder) / "bare.c", pathlib.Path(folder) / "bare"
+    source.write_text("int main(void) { return 0; }\n")
+    subprocess.run(["cc", "-O2", "-fPIE", "-pie", "-o", program, source, "-Wl,--no-as-needed", "-Wl,-z,relro",
+                    "-Wl,-z,now", *libraries], check=True)
+    return program
+
+
+def time_of(argv):
+    began = time.perf_counter()
+    subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began
+
+
+def status_times(service, folder, n=21):
+    """(median seconds of status, of the bare program), run side by side."""
+    bare, pairs = [bare_program(folder)], []
+    for _ in range(n):
+        pairs.append((time_of(service.argv("status")), time_of(bare)))
+    return [statistics.median(column) for column in zip(*pairs)]
+
+
+def status_memory(service):
+    """(peak resident, private) bytes of status, looked at while it waits to write its last line into a full pipe."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    try:
+        while True:
+            os.write(write, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(write, True)
+    process = subprocess.Popen(service.argv("status"), stdin=subprocess.DEVNULL, stdout=write)
+    os.close(write)
+    try:
+        seen = []
+
+        def rests():
+            """It does nothing any more: it has all that it will ever have."""
+            seen.append(pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
+            return len(seen) > 20 and seen[-20] == seen[-1] and \
+                pathlib.Path(f"/proc/{process.pid}/wchan").read_text().find("pipe") >= 0
+        wait_for(rests, "status to print", 10, interval=0.02)
+        peak = re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{process.pid}/status").read_text())
+        rollup = pathlib.Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    finally:
+        while os.read(read, 65536):
+            pass
+        os.close(read)
+        process.wait(10)
+    private = sum(int(kb) for kb in re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", rollup))
+    return int(peak[1]) << 10, private << 10
+
+
+def stripped_size(folder):
+    out = pathlib.Path(folder) / "stripped"
+    subprocess.run(["strip", "-o", out, TOOL], check=True)
+    return out.stat().st_size
+
+
