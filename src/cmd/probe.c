@@ -1,6 +1,8 @@
 /* changeover probe URL: load, and what the users of the service saw of it. */
 #include "probe/probe.h"
 #include "cmd/cmd.h"
+#include "format/rows.h"
+#include "probe/selftest.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/loop.h"
@@ -36,6 +38,7 @@ static const struct cmd_option options[] = {
     {"slow-path", 0, "PATH", "its path"},
     {"slow-timeout", 0, "TIME", "its timeout (default: 60s)"},
     {"log", 0, "FILE", "append a line a request: '200 0.0012' or 'FAIL DATE ...'"},
+    {"self-test", 0, NULL, "no URL: see whether the probe finds what a faulty server does to it"},
     {NULL},
 };
 
@@ -181,8 +184,57 @@ static void watch(const struct cmd_call *call, struct probe *p, struct probe_res
         fputs("waiting for the requests in flight\n", stderr);
 }
 
+static const struct rows_column selftest_columns[] = {
+    {"fault", NULL, ROWS_TEXT},
+    {"injected", "INJECTED", ROWS_TEXT},
+    {"found", "FOUND", ROWS_TEXT},
+    {"ok", "OK", ROWS_BOOL},
+};
+
+static void print_selftest(const struct cmd_call *call, const struct selftest *t)
+{
+    cleanup_rows struct rows rows = rows_new(selftest_columns, ARRAY_LEN(selftest_columns));
+    cleanup_str struct str text = {0};
+    unsigned found = 0;
+    for (int i = 0; i < SELFTEST_ROWS; i++) {
+        rows_add(&rows);
+        rows_text(&rows, 0, "%s", selftest_names[i]);
+        rows_text(&rows, 1, "%s", t->rows[i].injected);
+        rows_text(&rows, 2, "%s", t->rows[i].found);
+        rows_bool(&rows, 3, t->rows[i].ok);
+        found += t->rows[i].ok;
+    }
+    if (call->json) {
+        json_t *j = json_pack("{s:b s:I s:f s:o s:o}", "ok", t->ok, "rounds", (json_int_t)t->rounds,
+                              "late_ms", (double)t->late / 1e6, "rows", rows_json(&rows), "result",
+                              probe_result_json(&t->r));
+        json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+        json_decref(j);
+        return;
+    }
+    rows_print(&rows, &text);
+    fputs(str_cstr(&text), stdout);
+    printf("self-test %s: %u of %d rows ok; %u round%s, the probe was at most %.1f ms late\n",
+           t->ok ? "passed" : "FAILED", found, SELFTEST_ROWS, t->rounds, t->rounds == 1 ? "" : "s",
+           (double)t->late / 1e6);
+}
+
+static int run_selftest(const struct cmd_call *call, struct err *err)
+{
+    cleanup(selftest_done) struct selftest t = {0};
+    if (selftest_run(0, &t, err) < 0)
+        return -1;
+    print_selftest(call, &t);
+    return t.ok ? 0 : 1;
+}
+
 static int run(const struct cmd_call *call, struct err *err)
 {
+    if (cmd_option(call, "self-test") && call->argc == 0)
+        return run_selftest(call, err);
+    if (call->argc != 1 || cmd_option(call, "self-test"))
+        return err_set(err, ERR_USAGE, "probe needs a URL, or --self-test without one");
     struct probe_options o = {0};
     struct inputs in = {0};
     cleanup(probe_result_done) struct probe_result r = {0};
@@ -214,9 +266,8 @@ static int run(const struct cmd_call *call, struct err *err)
 
 const struct cmd_row cmd_probe = {
     .name = "probe",
-    .args = "URL",
+    .args = "URL|--self-test",
     .summary = "send requests at fixed times and count what became of each",
-    .min_args = 1,
     .max_args = 1,
     .flags = CMD_JSON,
     .options = options,
@@ -224,6 +275,7 @@ const struct cmd_row cmd_probe = {
         "Every request ends as exactly one of: answered well, bad, refused, reset, timed out, "
         "unsent.\n"
         "Latency counts from the intended time. Exit status 0: none lost, no answer twice, every\n"
-        "websocket open in the end; 1 otherwise.",
+        "websocket open in the end; 1 otherwise.\n"
+        "--self-test: 0 if each fault was found and nothing else.",
     .run = run,
 };

@@ -113,3 +113,46 @@ ssize_t sys_sock_recv(int fd, void *buf, size_t n)
     while (r < 0 && errno == EINTR);
     return r;
 }
+
+int sys_sock_bind(const struct sys_addr *a, struct sys_addr *ret)
+{
+    const int one = 1;
+    int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    ret->len = sizeof(ret->ss);
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) == 0 &&
+        bind(fd, (const struct sockaddr *)&a->ss, a->len) == 0 &&
+        getsockname(fd, (struct sockaddr *)&ret->ss, &ret->len) == 0)
+        return fd;
+    int saved = errno;
+    sys_close_p(&fd);
+    errno = saved;
+    return -1;
+}
+
+int sys_sock_listen(int fd, int backlog)
+{
+    return listen(fd, backlog);
+}
+
+int sys_sock_accept(int fd)
+{
+    const int one = 1;
+    int got;
+    do
+        got = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    while (got < 0 && (errno == EINTR || errno == ECONNABORTED));
+    if (got >= 0)
+        (void)setsockopt(got, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    return got;
+}
+
+void sys_sock_reset_p(int *fd)
+{
+    const struct linger at_once = {.l_onoff = 1};
+    if (*fd >= 0)
+        (void)setsockopt(*fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    sys_close_p(fd);
+}

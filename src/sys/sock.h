@@ -1,4 +1,4 @@
-/* TCP client sockets that never block. */
+/* TCP sockets that never block. */
 #pragma once
 
 #include "base/clock.h"
@@ -31,3 +31,11 @@ int sys_sock_connect_wait(const struct sys_addr *a, nsec_t deadline);
 /* As send(2) and recv(2), restarted on EINTR, no SIGPIPE; -1 with errno (EAGAIN: not now). */
 ssize_t sys_sock_send(int fd, const void *buf, size_t n);
 ssize_t sys_sock_recv(int fd, void *buf, size_t n);
+
+/* The other side, for a small server of our own. sys_sock_bind: bound to `a` (port 0: a free one;
+ * the same port may be bound again by us), *ret says where; refuses connections until
+ * sys_sock_listen. */
+int sys_sock_bind(const struct sys_addr *a, struct sys_addr *ret);
+int sys_sock_listen(int fd, int backlog);
+int sys_sock_accept(int fd);    /* -1 with errno (EAGAIN: nobody waits) */
+void sys_sock_reset_p(int *fd); /* closes it with a RST */

@@ -1,5 +1,6 @@
 """The probe against a server with faults injected: each is reported exactly, and nothing else."""
 import json
+import os
 import re
 import signal
 import subprocess
@@ -268,8 +269,26 @@ def test_interrupted_it_waits_for_what_is_in_flight(faulty, build, tmp_path):
     assert p.returncode == 0 and j["lost"] == 0 and j["sent"] == j["answered"] > 10
 
 
+def test_the_self_test_finds_each_fault_and_nothing_else(tool):
+    r = tool("probe", "--self-test")
+    assert r.returncode == 0 and r.stderr == "", r.stdout + r.stderr
+    assert r.stdout.splitlines()[-1].startswith("self-test passed: 8 of 8 rows ok")
+
+
+@pytest.mark.parametrize("fault", ["swap", "drop"])
+def test_the_self_test_can_fail(tool, build, fault):
+    if b"CHANGEOVER_FAULT" not in (build / "src/changeover").read_bytes():
+        pytest.skip("this build has no fault points")
+    r = tool("probe", "--self-test", "-o", "json", env={**os.environ, "CHANGEOVER_FAULT": f"fail@self-test/{fault}"})
+    j = json.loads(r.stdout)
+    assert r.returncode == 1 and not j["ok"]
+    missed = {row["fault"] for row in j["rows"] if not row["ok"]}
+    # the last three may fail as well where the machine keeps the probe waiting
+    assert missed - {"refuse", "freeze", "nothing else"} == {fault}
+
+
 @pytest.mark.parametrize("args, word", [
-    (["ftp://x/"], "ftp"), (["http://127.0.0.1:1/", "--http", "3"], "--http"), (["http://127.0.0.1:1/", "--rate", "x"], "--rate"),
+    ([], "--self-test"), (["http://127.0.0.1:1/", "--self-test"], "--self-test"), (["ftp://x/"], "ftp"), (["http://127.0.0.1:1/", "--http", "3"], "--http"), (["http://127.0.0.1:1/", "--rate", "x"], "--rate"),
     (["http://127.0.0.1:1/", "--duration", "5"], "unit"), (["http://127.0.0.1:1/", "--expect-body", "("], "expression"),
     (["http://127.0.0.1:1/", "--websockets", "2"], "ws://"), (["http://127.0.0.1:1/", "--header", "x"], "NAME: VALUE"),
     (["http://127.0.0.1:1/", "--slow-every", "2"], "--slow-body")])
