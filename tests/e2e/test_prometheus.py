@@ -122,7 +122,7 @@ def check_equal(prom, snapshot):
 
 def hole_in_data(prom, colour, snapshot):
     """Seconds between the last sample of before the snapshot and the first one after it."""
-    times = [t for values in prom.samples(colour, "up", time.time() - 60, time.time()).values() for t, _ in values]
+    times = [t for values in prom.samples(colour, "up", snapshot - 30, time.time()).values() for t, _ in values]
     before, after = [t for t in times if t <= snapshot], [t for t in times if t > snapshot]
     return min(after) - max(before) if before and after else None
 
