@@ -1,4 +1,5 @@
-/* adopt: the first contact with a service that runs; or accepting what flags and runtime show after a flip by hand. */
+/* adopt: the first contact with a service that runs; or accepting what flags and runtime show after
+ * a flip by hand. */
 #include "cmd/live.h"
 #include "cmd/session.h"
 #include "engine/flow.h"
@@ -8,7 +9,8 @@
 #include <string.h>
 
 static const struct cmd_option options[] = {
-    {"live", 0, "COLOUR", "which colour runs (first contact: green), or serves (after a flip by hand)"},
+    {"live", 0, "COLOUR",
+     "which colour runs (first contact: green), or serves (after a flip by hand)"},
     {"pid", 0, "PID", "the process (default: whoever listens on the HTTP port)"},
     {"version", 0, "VERSION", "what runs (default: ask it)"},
     {0},
@@ -37,14 +39,15 @@ static int first_contact(struct session *s, struct err *err)
         s->engine.runtime->adopt(&s->engine.ctx, c, pid, &text, err) < 0 ||
         live_settle_in(s, c, version, err) < 0)
         return -1;
-    session_result(s, "changeover check; then changeover traffic install, if the proxy has no block yet",
-                   "adopted %s as %s%s%s\n%s", s->side[c]->service, colour_name(c), *version ? ", version " : "",
-                   version, str_cstr(&text));
+    session_result(
+        s, "changeover check; then changeover traffic install, if the proxy has no block yet",
+        "adopted %s as %s%s%s\n%s", s->side[c]->service, colour_name(c),
+        *version ? ", version " : "", version, str_cstr(&text));
     return 0;
 }
 
-/* The traffic is back on the old side: rolled back like any other, but for the flip, which is found done. The loss
- * was named in the question. */
+/* The traffic is back on the old side: rolled back like any other, but for the flip, which is found
+ * done. The loss was named in the question. */
 static int accept_back(struct session *s, struct err *err)
 {
     s->engine.loss_accepted = true;
@@ -61,7 +64,8 @@ static int accept_open(struct session *s, enum colour c, struct err *err)
         return accept_back(s, err);
     if (journal_upgrade_flipped(s->j, &s->up, true, err) < 0)
         return -1;
-    /* What promote would have proven has just been gated; what is left is to drain and stop the old side. */
+    /* What promote would have proven has just been gated; what is left is to drain and stop the old
+     * side. */
     static const char *const passed[] = {"promote/preview", "promote/flip", "promote/verify"};
     for (size_t i = 0; i < ARRAY_LEN(passed); i++) {
         int attempt;
@@ -79,8 +83,8 @@ static int ask(struct session *s, enum colour c, struct err *err)
     char question[640], loss[256] = "";
     if (s->open && c == s->up.from)
         flow_loss(&s->engine, loss, sizeof(loss));
-    str_format(question, sizeof(question), "accept that %s is live (the journal says %s)?%s%s", colour_name(c),
-               colour_name(s->live), *loss ? " What that loses: " : "", loss);
+    str_format(question, sizeof(question), "accept that %s is live (the journal says %s)?%s%s",
+               colour_name(c), colour_name(s->live), *loss ? " What that loses: " : "", loss);
     int r = cmd_ask(s->call, question, err);
     if (r != 0)
         return r < 0 ? -1 : err_set(err, ERR_USAGE, "not confirmed: nothing was changed");
@@ -89,7 +93,8 @@ static int ask(struct session *s, enum colour c, struct err *err)
     return 0;
 }
 
-/* Who flipped by hand may have started the instance by hand too: then it is taken over, as at first contact. */
+/* Who flipped by hand may have started the instance by hand too: then it is taken over, as at first
+ * contact. */
 static int take_instance(struct session *s, enum colour c, struct err *err)
 {
     struct instance_facts f = {0};
@@ -100,15 +105,17 @@ static int take_instance(struct session *s, enum colour c, struct err *err)
         return 0;
     if (s->engine.runtime->adopt(&s->engine.ctx, c, 0, &text, err) < 0) {
         err_ctx(err, "%s has the flag, but does not run: nothing was changed", colour_name(c));
-        return err_hint(err, "put the flag back, by the README in '%s'; or start %s by hand, then the same command again",
+        return err_hint(err,
+                        "put the flag back, by the README in '%s'; or start %s by hand, then the "
+                        "same command again",
                         s->side[c]->traffic.flag_dir, colour_name(c));
     }
     event_note(&s->out, "%s", str_cstr(&text));
     return 0;
 }
 
-/* No upgrade is open: who flipped and what is the new side's data, nobody noted. It is settled in as at first contact;
- * the other side is not ours to stop then. */
+/* No upgrade is open: who flipped and what is the new side's data, nobody noted. It is settled in
+ * as at first contact; the other side is not ours to stop then. */
 static int accept_steady(struct session *s, enum colour c, struct err *err)
 {
     char version[64];
@@ -120,7 +127,9 @@ static int accept_steady(struct session *s, enum colour c, struct err *err)
         s->engine.runtime->inspect(&s->engine.ctx, was, &old, err) < 0)
         return -1;
     if (old.state == INSTANCE_RUNNING)
-        event_warn(&s->out, "%s still runs (process %d): it is not live any more; stop it by hand before the next prepare",
+        event_warn(&s->out,
+                   "%s still runs (process %d): it is not live any more; stop it by hand before "
+                   "the next prepare",
                    colour_name(was), (int)old.pid.pid);
     return 0;
 }
@@ -131,23 +140,27 @@ static int accept_by_hand(struct session *s, enum colour c, struct err *err)
     if (s->engine.traffic && s->engine.traffic->inspect(&s->engine.ctx, &f, err) < 0)
         return -1;
     if (s->engine.traffic && f.flag != c) {
-        err_set(err, ERR_FAILED, "the flags say %s, not %s: nothing was changed", colour_name(f.flag), colour_name(c));
+        err_set(err, ERR_FAILED, "the flags say %s, not %s: nothing was changed",
+                colour_name(f.flag), colour_name(c));
         return err_hint(err, "changeover adopt --live %s", colour_name(f.flag));
     }
     if (c == s->live) {
-        session_result(s, session_next(s), "%s is live already: flags and journal agree", colour_name(c));
+        session_result(s, session_next(s), "%s is live already: flags and journal agree",
+                       colour_name(c));
         return 0;
     }
     if (ask(s, c, err) < 0 || take_instance(s, c, err) < 0)
         return -1;
     if (live_gate(s, c, err) < 0)
-        return err_ctx(err, "%s does not pass its gate, so it is not accepted as live", colour_name(c));
+        return err_ctx(err, "%s does not pass its gate, so it is not accepted as live",
+                       colour_name(c));
     if ((s->open ? accept_open(s, c, err) : accept_steady(s, c, err)) < 0)
         return -1;
     s->live = c;
     s->open = s->open && s->up.state != STATE_STEADY;
-    session_result(s, session_next(s), s->open ? "%s is live; the upgrade is %s" : "%s is live and %s",
-                   colour_name(c), state_name(s->open ? s->up.state : STATE_STEADY));
+    session_result(s, session_next(s),
+                   s->open ? "%s is live; the upgrade is %s" : "%s is live and %s", colour_name(c),
+                   state_name(s->open ? s->up.state : STATE_STEADY));
     return 0;
 }
 
@@ -164,11 +177,16 @@ static int run(const struct cmd_call *call, struct err *err)
         return first_contact(&s, err);
     if (c != COLOUR_NONE)
         return accept_by_hand(&s, c, err);
-    err_set(err, ERR_EXISTS, "%s is adopted already: %s is live", s.side[GREEN]->service, colour_name(s.live));
+    err_set(err, ERR_EXISTS, "%s is adopted already: %s is live", s.side[GREEN]->service,
+            colour_name(s.live));
     return err_hint(err, "changeover status; or adopt --live COLOUR after a flip by hand");
 }
 
 const struct cmd_row cmd_adopt = {
-    .name = "adopt", .args = "", .summary = "take over a service that runs; or accept a flip made by hand",
-    .flags = CMD_JSON, .options = options, .run = run,
+    .name = "adopt",
+    .args = "",
+    .summary = "take over a service that runs; or accept a flip made by hand",
+    .flags = CMD_JSON,
+    .options = options,
+    .run = run,
 };

@@ -48,9 +48,11 @@ int live_choose(struct session *s, const char *text, enum colour *ret, struct er
     *ret = c != COLOUR_NONE ? c : f.flag != COLOUR_NONE ? f.flag : GREEN;
     if (f.flag == COLOUR_NONE || f.flag == *ret)
         return 0;
-    err_set(err, ERR_FAILED, "the flags in '%s' send the traffic to %s, not to %s: nothing was changed",
+    err_set(err, ERR_FAILED,
+            "the flags in '%s' send the traffic to %s, not to %s: nothing was changed",
             s->side[GREEN]->traffic.flag_dir, colour_name(f.flag), colour_name(*ret));
-    return err_hint(err, "--live %s; or flip first, by the README in that directory", colour_name(f.flag));
+    return err_hint(err, "--live %s; or flip first, by the README in that directory",
+                    colour_name(f.flag));
 }
 
 static int mark_all(struct session *s, enum colour c, bool on, struct err *err)
@@ -61,8 +63,9 @@ static int mark_all(struct session *s, enum colour c, bool on, struct err *err)
         const struct storage_ops *ops = storage_find(v, o ? o : v, err);
         if (!ops || ops->mark(&s->engine.ctx, v, c, on, err) < 0)
             return err_ctx(err, "volume %s", v->name);
-        event_note(&s->out, on ? "marked %s as the data of %s (.changeover)" : "took the mark off %s (%s)", v->path,
-                   colour_name(c));
+        event_note(&s->out,
+                   on ? "marked %s as the data of %s (.changeover)" : "took the mark off %s (%s)",
+                   v->path, colour_name(c));
     }
     return 0;
 }

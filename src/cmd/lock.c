@@ -41,8 +41,12 @@ static int run_lock(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_lock = {
-    .name = "lock", .args = "", .summary = "a maintenance lock, which every changing command refuses",
-    .flags = CMD_JSON, .options = lock_options, .run = run_lock,
+    .name = "lock",
+    .args = "",
+    .summary = "a maintenance lock, which every changing command refuses",
+    .flags = CMD_JSON,
+    .options = lock_options,
+    .run = run_lock,
 };
 
 static const struct cmd_option with_options[] = {
@@ -56,14 +60,19 @@ static int run_with_lock(const struct cmd_call *call, struct err *err)
     if (session_open(&s, call, SESSION_LOCK, NULL, err) < 0)
         return -1;
     if (s.open && !cmd_option(call, "even-if-open")) {
-        err_set(err, ERR_LOCKED, "the upgrade %s is %s: '%s' was not run", s.up.id, state_name(s.up.state),
-                call->argv[0]);
+        err_set(err, ERR_LOCKED, "the upgrade %s is %s: '%s' was not run", s.up.id,
+                state_name(s.up.state), call->argv[0]);
         return err_hint(err, "end the upgrade, or with-lock --even-if-open -- %s", call->argv[0]);
     }
     return sys_proc_run_foreground((const char *const *)call->argv, err);
 }
 
 const struct cmd_row cmd_with_lock = {
-    .name = "with-lock", .args = "-- COMMAND [ARG ...]", .summary = "run a program while nobody else may change the service",
-    .min_args = 1, .max_args = -1, .options = with_options, .run = run_with_lock,
+    .name = "with-lock",
+    .args = "-- COMMAND [ARG ...]",
+    .summary = "run a program while nobody else may change the service",
+    .min_args = 1,
+    .max_args = -1,
+    .options = with_options,
+    .run = run_with_lock,
 };

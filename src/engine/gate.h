@@ -15,7 +15,8 @@ struct gate_request {
     nsec_t deadline;            /* duration; 0: the spec's */
     const char *what;           /* for the progress line: "standby blue catches up" */
     nsec_t try_timeout;         /* of one question; 0: the gate's own (status: 500 ms) */
-    bool passed_before;         /* it just passed: a number not yet seen to move is no failure, one that stands is */
+    bool passed_before; /* it just passed: a number not yet seen to move is no failure, one that
+                           stands is */
 };
 
 /* 0: passed. ERR_GATE: not in time; the message names the gate, what it said last and, for a lag,

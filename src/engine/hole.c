@@ -76,7 +76,9 @@ void hole_words(struct journal *j, const struct upgrade *up, char *buf, size_t s
     buf[0] = '\0';
     if (!j || load(j, up, &h, &ignored) <= 0 || !h.to)
         return;
-    str_format(buf, size, "%s has a hole of %s in its data: %s (the clone) to %s (it passed its gate); only %s has what came then",
-               colour_name(up->to), clock_words(words, sizeof(words), h.to - h.from), at(from, sizeof(from), h.from),
-               at(to, sizeof(to), h.to), colour_name(up->from));
+    str_format(buf, size,
+               "%s has a hole of %s in its data: %s (the clone) to %s (it passed its gate); only "
+               "%s has what came then",
+               colour_name(up->to), clock_words(words, sizeof(words), h.to - h.from),
+               at(from, sizeof(from), h.from), at(to, sizeof(to), h.to), colour_name(up->from));
 }

@@ -172,7 +172,8 @@ static bool limit_value(const char **p, uint64_t *ret)
     return found;
 }
 
-/* From /proc: prlimit() of another user's process needs CAP_SYS_RESOURCE, which root in a container lacks. */
+/* From /proc: prlimit() of another user's process needs CAP_SYS_RESOURCE, which root in a container
+ * lacks. */
 size_t sys_task_limits(pid_t pid, struct sys_limit ret[SYS_LIMITS])
 {
     char path[64];

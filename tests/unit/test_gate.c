@@ -273,7 +273,8 @@ static void a_slot_that_stands_still_never_passes(void **state)
     assert_int_equal(wait_for(&err), 0);
 }
 
-/* A bake is shorter than the time between two of its steps: it must stand still for `within` to be a failure. */
+/* A bake is shorter than the time between two of its steps: it must stand still for `within` to be
+ * a failure. */
 static void a_slot_that_moved_before_may_rest_for_a_while(void **state)
 {
     (void)state;
