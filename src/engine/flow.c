@@ -223,9 +223,8 @@ static int keep_confirm(struct engine *e, nsec_t *within, struct err *err)
 
 int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
 {
-    if (keep_confirm(e, &confirm_within, err) < 0)
-        return -1;
-    if (refuse_lossy_promote(e, confirm_within, err) < 0)
+    /* First the refusal: what was refused must not be kept for the next promote. */
+    if (refuse_lossy_promote(e, confirm_within, err) < 0 || keep_confirm(e, &confirm_within, err) < 0)
         return -1;
     char text[160];
     str_format(text, sizeof(text), "promote: %s -> %s %s (upgrade %s)", colour_name(e->up->from),
