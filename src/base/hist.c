@@ -132,6 +132,14 @@ nsec_t hist_mean(const struct hist *h)
     return h->n ? h->sum / (nsec_t)h->n : 0;
 }
 
+void hist_clear(struct hist *h)
+{
+    uint64_t *counts = h->counts;
+    if (counts && h->n)
+        memset(counts, 0, CELLS * sizeof(*counts));
+    *h = (struct hist){.counts = counts};
+}
+
 void hist_done(struct hist *h)
 {
     free(h->counts);

@@ -27,5 +27,7 @@ void hist_subtract(struct hist *dst, const struct hist *earlier);
 /* The value below or at which `fraction` (0 to 1) of all values are: 0.5 is the median. Never more
  * than max; at most 0.1 % above the true one. 0 when empty. */
 nsec_t hist_at(const struct hist *h, double fraction);
+/* Empties it, keeps the memory. */
+void hist_clear(struct hist *h);
 nsec_t hist_mean(const struct hist *h);
 void hist_done(struct hist *h);

@@ -1,6 +1,7 @@
 /* changeover probe URL: load, and what the users of the service saw of it. */
 #include "probe/probe.h"
 #include "cmd/cmd.h"
+#include "cmd/session.h"
 #include "format/rows.h"
 #include "probe/selftest.h"
 #include "sys/clock.h"
@@ -14,8 +15,11 @@
 
 static const struct cmd_option options[] = {
     {"rate", 'r', "N", "requests a second, at times fixed beforehand (default: 500)"},
+    {"ramp-to", 0, "N", "the rate at the end of --duration, evenly from --rate"},
     {"connections", 'c', "N", "at most so many at once, opened as needed (default: 1024)"},
     {"duration", 'd', "TIME", "how long, such as 30s (default: until Ctrl-C)"},
+    {"until-promoted", 0, NULL,
+     "until the upgrade of the spec (-f) is promoted, rolled back or over"},
     {"timeout", 0, "TIME", "of a request, from its intended time (default: 5s)"},
     {"data", 0, "BODY", "POST this; the id of a JSON-RPC request becomes its number"},
     {"body-file", 0, "FILE", "POST its lines in turn"},
@@ -38,6 +42,7 @@ static const struct cmd_option options[] = {
     {"slow-path", 0, "PATH", "its path"},
     {"slow-timeout", 0, "TIME", "its timeout (default: 60s)"},
     {"log", 0, "FILE", "append a line a request: '200 0.0012' or 'FAIL DATE ...'"},
+    {"series", 0, "TIME", "with -o json: figures for each such stretch of time (1s, 100ms)"},
     {"self-test", 0, NULL, "no URL: see whether the probe finds what a faulty server does to it"},
     {NULL},
 };
@@ -111,6 +116,8 @@ static int take_counts(const struct cmd_call *call, struct probe_options *o, str
     unsigned status = 0;
     double back = 0;
     if (take_number(call, "rate", 1e6, &o->rate, err) < 0 ||
+        take_number(call, "ramp-to", 1e6, &o->ramp_to, err) < 0 ||
+        take_time(call, "series", &o->series, err) < 0 ||
         take_count(call, "connections", 60000, &o->connections, err) < 0 ||
         take_count(call, "fresh", 100, &o->fresh_percent, err) < 0 ||
         take_count(call, "websockets", 30000, &o->websockets, err) < 0 ||
@@ -168,11 +175,57 @@ static void show_progress(const struct probe_result *r)
     fflush(stderr);
 }
 
-static void watch(const struct cmd_call *call, struct probe *p, struct probe_result *r)
+/* --until-promoted: the journal is looked at by this thread, not by the one that sends. */
+struct until {
+    struct session session;
+    bool asked, seen;
+};
+
+static bool is_over(enum upgrade_state state)
+{
+    return state == STATE_PROMOTED || state == STATE_ROLLED_BACK || state == STATE_CLEANING;
+}
+
+static int until_begin(struct until *u, const struct cmd_call *call, struct err *err)
+{
+    if (!cmd_option(call, "until-promoted"))
+        return 0;
+    u->asked = true;
+    if (session_open(&u->session, call, 0, NULL, err) < 0)
+        return -1;
+    if (!u->session.open || !is_over(u->session.up.state))
+        return 0;
+    return err_set(err, ERR_FAILED, "--until-promoted: upgrade %s is %s already", u->session.up.id,
+                   state_name(u->session.up.state));
+}
+
+/* 1: it is over. One that has not begun yet is waited for. */
+static int until_look(struct until *u, struct err *err)
+{
+    struct upgrade up = {0};
+    if (!u->asked)
+        return 0;
+    int open = journal_upgrade(u->session.j, &up, err);
+    if (open < 0)
+        return -1;
+    u->seen |= open > 0;
+    return u->seen && (!open || is_over(up.state));
+}
+
+static void until_end(struct until *u)
+{
+    if (u->asked)
+        session_done(&u->session);
+}
+
+static int watch(const struct cmd_call *call, struct probe *p, struct until *until,
+                 struct probe_result *r, struct err *err)
 {
     bool show = !call->quiet && sys_term_output(2);
-    for (int i = 0; !probe_finished(p) && !sys_interrupted(); i++) {
+    int over = 0;
+    for (int i = 0; !over && !probe_finished(p) && !sys_interrupted(); i++) {
         sys_sleep(50 * NSEC_MS);
+        over = until_look(until, err);
         if (!show || i % 10)
             continue;
         probe_snapshot(p, r);
@@ -182,6 +235,7 @@ static void watch(const struct cmd_call *call, struct probe *p, struct probe_res
         fputs("\r\033[K", stderr);
     if (show && sys_interrupted())
         fputs("waiting for the requests in flight\n", stderr);
+    return over < 0 ? -1 : 0;
 }
 
 static const struct rows_column selftest_columns[] = {
@@ -229,37 +283,47 @@ static int run_selftest(const struct cmd_call *call, struct err *err)
     return t.ok ? 0 : 1;
 }
 
+static void print_result(const struct cmd_call *call, struct probe *p, const struct probe_result *r)
+{
+    if (call->json) {
+        json_t *j = probe_result_json(r);
+        json_object_update_new(j, json_pack("{s:o*, s:o*}", "windows", probe_windows_json(p),
+                                            "series", probe_series_json(p)));
+        json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+        putchar('\n');
+        json_decref(j);
+        return;
+    }
+    cleanup_str struct str text = {0};
+    probe_text(p, r, &text);
+    fputs(str_cstr(&text), stdout);
+}
+
 static int run(const struct cmd_call *call, struct err *err)
 {
     if (cmd_option(call, "self-test") && call->argc == 0)
         return run_selftest(call, err);
     if (call->argc != 1 || cmd_option(call, "self-test"))
         return err_set(err, ERR_USAGE, "probe needs a URL, or --self-test without one");
-    struct probe_options o = {0};
+    struct probe_options o = {.windows = true};
     struct inputs in = {0};
+    struct until until = {0};
     cleanup(probe_result_done) struct probe_result r = {0};
     struct probe *p = NULL;
     int status = -1;
     sys_signals_init();
-    if (take_options(call, &o, &in, err) == 0) {
+    if (take_options(call, &o, &in, err) == 0 && until_begin(&until, call, err) == 0) {
         (void)sys_files_limit_raise((o.connections ? o.connections : 1024) + o.websockets + 64ULL);
         if (probe_start(&o, &p, err) == 0) {
-            watch(call, p, &r);
+            int watched = watch(call, p, &until, &r, err);
             probe_stop(p, &r);
-            status = probe_clean(&r) ? 0 : 1;
+            status = watched < 0 ? -1 : probe_clean(&r) ? 0 : 1;
         }
     }
-    if (status >= 0 && call->json) {
-        json_t *j = probe_result_json(&r);
-        json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        putchar('\n');
-        json_decref(j);
-    } else if (status >= 0) {
-        cleanup_str struct str text = {0};
-        probe_result_text(&r, &text);
-        fputs(str_cstr(&text), stdout);
-    }
+    if (status >= 0)
+        print_result(call, p, &r);
     probe_free(p);
+    until_end(&until);
     strv_done(&in.bodies);
     return status;
 }

@@ -120,6 +120,8 @@ void request_end(struct probe *p, struct request *rq, enum probe_outcome outcome
         p->r.bad[bad]++;
     if (outcome <= PROBE_BAD || p->now >= rq->deadline)
         hist_add(&p->r.latency, p->now - rq->intended);
+    if (p->windows && (outcome <= PROBE_BAD || p->now >= rq->deadline))
+        windows_add(p, p->now - rq->intended);
     if (outcome == PROBE_OK)
         gap_close(p, p->now);
     else
@@ -150,6 +152,8 @@ static void count_colour(struct probe *p, const struct http1 *h, bool ok)
     c->last = p->now - p->start;
     c->ok += ok;
     c->bad += !ok;
+    if (p->windows)
+        windows_colour(p, i);
 }
 
 struct verdict {

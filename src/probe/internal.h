@@ -119,6 +119,7 @@ struct probe {
     nsec_t socks_due;
     uint64_t random;
 
+    struct windows *windows; /* NULL: not asked for */
     struct probe_result r;
 };
 
@@ -160,6 +161,18 @@ void request_end(struct probe *p, struct request *rq, enum probe_outcome outcome
                  enum probe_bad bad, int status, const char *detail);
 void request_judge(struct probe *p, struct request *rq, const struct http1 *h);
 void log_flush(struct probe *p);
+
+/* windows.c */
+void windows_start(struct probe *p);
+void windows_colour(struct probe *p, unsigned colour); /* before windows_add(): who answered */
+void windows_add(struct probe *p, nsec_t latency);     /* one that counts as a latency ended now */
+void windows_tick(struct probe *p);
+void windows_text(struct probe *p, struct str *out);
+void windows_done(struct probe *p);
+
+/* result.c */
+void result_hist_text(const struct hist *h, const char *label, struct str *out);
+json_t *result_hist_json(const struct hist *h);
 
 extern const struct transport transport_plain;  /* conn.c: HTTP/1.1 */
 extern const struct transport transport_secure; /* secure.c: TLS, HTTP/2, by libcurl */

@@ -14,12 +14,13 @@
 #include <jansson.h>
 
 struct probe_options {
-    const char *url;           /* http:// or https://host[:port]/path */
-    double rate;               /* requests a second; 0: 500 */
-    unsigned connections;      /* at most so many at once; 0: 1024. Opened as needed */
-    nsec_t duration;           /* of sending; 0: until probe_stop() or stop() */
-    nsec_t timeout;            /* of a request, from its intended time; 0: 5 s */
-    const char *method;        /* NULL: POST with a body, else GET */
+    const char *url;      /* http:// or https://host[:port]/path */
+    double rate;          /* requests a second; 0: 500 */
+    double ramp_to;       /* the rate at the end of `duration`, evenly from `rate`; 0: no ramp */
+    unsigned connections; /* at most so many at once; 0: 1024. Opened as needed */
+    nsec_t duration;      /* of sending; 0: until probe_stop() or stop() */
+    nsec_t timeout;       /* of a request, from its intended time; 0: 5 s */
+    const char *method;   /* NULL: POST with a body, else GET */
     const char *const *bodies; /* sent in turn; a JSON-RPC request gets its number as id */
     size_t n_bodies;
     const char *const *headers; /* "Name: value" each; NULL-terminated, may be NULL */
@@ -41,6 +42,8 @@ struct probe_options {
     const char *ws_url;       /* ws://host[:port]/path; needed with websockets */
     const char *ws_subscribe; /* NULL: slotSubscribe */
     const char *log_path; /* appended: "200 0.0012" or "FAIL <date> ..." a request; NULL: none */
+    bool windows;         /* latencies before, around and after a flip: probe_text */
+    nsec_t series;        /* figures for each such stretch of time: probe_series_json; 0: none */
     /* asked about 20 times a second, from the probe's thread: true = send no more; may be NULL */
     bool (*stop)(void *ctx);
     void *stop_ctx;
@@ -153,5 +156,19 @@ must_check int probe_run(const struct probe_options *o, struct probe_result *ret
 
 /* Aligned lines for people, the last one "N sent, N answered, N lost".
  * And the same for programs. */
+/* As probe_result_text, and what the windows say. Below: after probe_stop() or probe_wait(). */
+void probe_text(struct probe *p, const struct probe_result *r, struct str *out);
+
+/* With windows: {"flips": [{"at_ms", "from", "to"}], "reach_ms": 500, "before": {"p50", ...},
+ * "during", "after"}. A flip is where the answers of another colour begin and at least ten come in
+ * a row; "during" is what was answered within reach of one, to either side. NULL without a flip.
+ * After probe_stop() or probe_wait(). */
+json_t *probe_windows_json(struct probe *p);
+
+/* With series: {"every_ms", "windows": [[sent, lost, p50, p90, p99, max, ok of colour 0, of 1,
+ * ...], ...], "colours": [names]}, the latencies in ms. The whole run in order, the stretches
+ * without an answer included (at most 100,000; then "cut" is true). */
+json_t *probe_series_json(struct probe *p);
+
 void probe_result_text(const struct probe_result *r, struct str *out);
 json_t *probe_result_json(const struct probe_result *r);

@@ -1,5 +1,5 @@
 /* What a probe found, in words and as JSON. */
-#include "probe/probe.h"
+#include "probe/internal.h"
 
 #include <string.h>
 
@@ -14,7 +14,7 @@ static const char *ms(char *buf, size_t size, nsec_t ns)
     return buf;
 }
 
-static void hist_text(const struct hist *h, const char *label, struct str *out)
+void result_hist_text(const struct hist *h, const char *label, struct str *out)
 {
     char buf[32];
     str_addf(out, "  %-16s", label);
@@ -98,7 +98,8 @@ static void failures_text(const struct probe_result *r, struct str *out)
         str_addf(out, "    and %llu more\n", (unsigned long long)(r->n_failures - SHOWN));
 }
 
-void probe_result_text(const struct probe_result *r, struct str *out)
+/* p: NULL, or whose result it is */
+static void whole_text(const struct probe_result *r, struct probe *p, struct str *out)
 {
     char a[32], b[32];
     uint64_t lost = probe_lost(r);
@@ -108,7 +109,9 @@ void probe_result_text(const struct probe_result *r, struct str *out)
         str_addf(out, ", %llu of them slow", (unsigned long long)r->slow);
     str_addf(out, "\n  %-16s%llu\n", "answered well", (unsigned long long)r->outcome[PROBE_OK]);
     lost_text(r, out);
-    hist_text(&r->latency, "latency", out);
+    result_hist_text(&r->latency, "latency", out);
+    if (p)
+        windows_text(p, out);
     str_addf(out, "  %-16s%s without a good answer, %.3f s after the start\n", "longest gap",
              ms(a, sizeof(a), r->longest_gap), (double)r->longest_gap_at / 1e9);
     str_addf(out, "  %-16sp99 %s, max %s; stalled for %s in all\n", "own lateness",
@@ -133,6 +136,16 @@ void probe_result_text(const struct probe_result *r, struct str *out)
              (unsigned long long)r->outcome[PROBE_OK], (unsigned long long)lost);
 }
 
+void probe_result_text(const struct probe_result *r, struct str *out)
+{
+    whole_text(r, NULL, out);
+}
+
+void probe_text(struct probe *p, const struct probe_result *r, struct str *out)
+{
+    whole_text(r, p, out);
+}
+
 static json_t *count(uint64_t n)
 {
     return json_integer((json_int_t)n);
@@ -143,7 +156,7 @@ static json_t *in_ms(nsec_t ns)
     return json_real((double)ns / 1e6);
 }
 
-static json_t *hist_json(const struct hist *h)
+json_t *result_hist_json(const struct hist *h)
 {
     json_t *j = json_object();
     for (size_t i = 0; i < ARRAY_LEN(percentiles); i++)
@@ -204,16 +217,16 @@ json_t *probe_result_json(const struct probe_result *r)
         json_object_set_new(outcomes, probe_outcome_words[i], count(r->outcome[i]));
     for (int i = 0; i < PROBE_BADS; i++)
         json_object_set_new(bad, probe_bad_words[i], count(r->bad[i]));
-    json_t *j =
-        json_pack("{s:I s:I s:I s:I s:o s:o s:I s:I s:o s:o s:o s:o s:o s:o s:I s:o s:o}", "sent",
-                  (json_int_t)r->sent, "answered", (json_int_t)r->outcome[PROBE_OK], "lost",
-                  (json_int_t)probe_lost(r), "in_flight", (json_int_t)r->in_flight, "outcomes",
-                  outcomes, "bad", bad, "slow", (json_int_t)r->slow, "duplicate_answers",
-                  (json_int_t)r->duplicate_answers, "latency_ms", hist_json(&r->latency),
-                  "lateness_ms", hist_json(&r->lateness), "longest_gap_ms", in_ms(r->longest_gap),
-                  "longest_gap_at_ms", in_ms(r->longest_gap_at), "stalls_ms", in_ms(r->stalls),
-                  "elapsed_ms", in_ms(r->elapsed), "connections", (json_int_t)r->connections,
-                  "colours", colours_json(r), "failures", failures_json(r));
+    json_t *j = json_pack(
+        "{s:I s:I s:I s:I s:o s:o s:I s:I s:o s:o s:o s:o s:o s:o s:I s:o s:o}", "sent",
+        (json_int_t)r->sent, "answered", (json_int_t)r->outcome[PROBE_OK], "lost",
+        (json_int_t)probe_lost(r), "in_flight", (json_int_t)r->in_flight, "outcomes", outcomes,
+        "bad", bad, "slow", (json_int_t)r->slow, "duplicate_answers",
+        (json_int_t)r->duplicate_answers, "latency_ms", result_hist_json(&r->latency),
+        "lateness_ms", result_hist_json(&r->lateness), "longest_gap_ms", in_ms(r->longest_gap),
+        "longest_gap_at_ms", in_ms(r->longest_gap_at), "stalls_ms", in_ms(r->stalls), "elapsed_ms",
+        in_ms(r->elapsed), "connections", (json_int_t)r->connections, "colours", colours_json(r),
+        "failures", failures_json(r));
     json_object_set_new(j, "idle_closed", count(r->idle_closed));
     json_object_set_new(j, "clean", json_boolean(probe_clean(r)));
     json_object_set_new(j, "started", json_integer(r->started_wall / NSEC_S));

@@ -29,7 +29,15 @@ static void assert_sum(const struct probe *p)
 /* From the number, not from the last time: rounding does not add up. */
 static nsec_t intended_time(const struct probe *p, uint64_t number)
 {
-    return p->start + (nsec_t)((double)number * 1e9 / p->o.rate);
+    double rate = p->o.rate;
+    if (p->o.ramp_to == 0)
+        return p->start + (nsec_t)((double)number * 1e9 / rate);
+    /* number = rate * t + growth / 2 * t^2, solved for t in a form that growth 0 does not upset */
+    double growth = (p->o.ramp_to - rate) / ((double)p->o.duration / 1e9);
+    double root = rate * rate + 2 * growth * (double)number;
+    if (root < 0)
+        return p->end; /* a falling ramp never gets there */
+    return p->start + (nsec_t)(2e9 * (double)number / (rate + sqrt(root)));
 }
 
 /* Called when the probe wakes up, before it looks at what came: how long it slept past its time. */
@@ -144,6 +152,8 @@ static void *probe_main(void *ctx)
         p->transport->reap(p);
         ask_stop(p);
         p->now = sys_clock_mono();
+        if (p->windows)
+            windows_tick(p);
         log_flush(p);
         if (all_over(p))
             break;
@@ -171,6 +181,14 @@ static int defaults(struct probe_options *o, struct err *err)
     if (!o->url)
         return err_set(err, ERR_USAGE, "the probe needs a URL");
     o->rate = o->rate == 0 ? 500 : o->rate;
+    if (o->ramp_to != 0 && !o->duration)
+        return err_set(err, ERR_USAGE, "a ramp to %g needs a duration: when it is reached",
+                       o->ramp_to);
+    if (o->ramp_to != 0 && !(o->ramp_to >= 0.01 && o->ramp_to <= 1e6))
+        return err_set(err, ERR_USAGE, "ramp to %g: has to be from 0.01 to 1000000 a second",
+                       o->ramp_to);
+    if (o->series && o->series < 10 * NSEC_MS)
+        return err_set(err, ERR_USAGE, "a series needs stretches of 10 ms at least");
     if (!isfinite(o->rate) || o->rate < 0.01 || o->rate > 1e6)
         return err_set(err, ERR_USAGE, "rate %g: has to be from 0.01 to 1000000 a second", o->rate);
     if (o->fresh_percent > 100)
@@ -217,9 +235,11 @@ int probe_start(const struct probe_options *o, struct probe **ret, struct err *e
     p->transport_due = INT64_MAX;
     if (p->transport->start(p, err) < 0)
         goto fail;
-    p->r.interval = (nsec_t)(1e9 / p->o.rate);
+    p->r.interval =
+        (nsec_t)(p->o.ramp_to == 0 ? 1e9 / p->o.rate : 2e9 / (p->o.rate + p->o.ramp_to));
     p->r.started_wall = sys_clock_wall();
     p->start = p->next_intended = p->last_good = sys_clock_mono() + NSEC_MS;
+    windows_start(p);
     p->end = p->o.duration ? p->start + p->o.duration : INT64_MAX;
     if (sys_thread_start(&p->thread, probe_main, p, err) < 0)
         goto fail;
@@ -288,6 +308,7 @@ void probe_free(struct probe *p)
     if (p->transport)
         p->transport->done(p);
     sockets_done(p);
+    windows_done(p);
     for (struct request *rq; (rq = p->free_requests);) {
         p->free_requests = (struct request *)rq->by_deadline.next;
         free(rq);

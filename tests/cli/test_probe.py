@@ -38,13 +38,13 @@ def faulty(root):
 def probe(tool):
     """Runs it and gives its figures; the sum always has to hold."""
 
-    def run(url, *args, rate=200, duration="1s", data=GET_SLOT):
+    def run(url, *args, rate=200, duration="1s", data=GET_SLOT, sent=None):
         more = ["--data", data] if data else []
         r = tool("probe", url, "--rate", rate, "--duration", duration, "-o", "json", *more, *args)
         assert r.returncode in (0, 1), r.stderr
         j = json.loads(r.stdout)
         assert j["sent"] == sum(j["outcomes"][o] for o in OUTCOMES)
-        assert j["sent"] == pytest.approx(rate * float(duration[:-1]), abs=1)
+        assert j["sent"] == pytest.approx(sent or rate * float(duration[:-1]), abs=1)
         assert (r.returncode == 0) == j["clean"]
         return j
 
@@ -146,6 +146,39 @@ def test_the_colours_of_a_flip(faulty, probe):
     assert {c["name"]: c["ok"] for c in j["colours"]} == {"green": 120, "blue": 80}
     green, blue = j["colours"]
     assert green["last_ms"] < blue["first_ms"]
+
+
+def test_latencies_before_around_and_after_a_flip(faulty, probe):
+    j = probe(faulty(args=["--flip-at", "301"])[0], duration="3s")
+    w = j["windows"]
+    assert [(f["from"], f["to"]) for f in w["flips"]] == [("green", "blue")]
+    assert w["flips"][0]["at_ms"] == pytest.approx(j["colours"][1]["first_ms"], abs=1)
+    assert sum(w[k]["count"] for k in ("before", "during", "after")) == j["answered"] == 600
+    assert w["during"]["count"] == pytest.approx(200, abs=40) and w["before"]["count"] == pytest.approx(200, abs=40)
+    assert "windows" not in probe(faulty()[0])
+
+
+def test_the_frozen_second_is_in_the_window_of_the_flip_alone(faulty, probe):
+    w = probe(faulty("freeze=0.4@420", args=["--flip-at", "415"])[0], duration="4s")["windows"]
+    assert w["during"]["max"] > 350 > w["before"]["max"] and w["during"]["p90"] > 2 * w["before"]["p90"]
+
+
+def test_a_series_over_time(faulty, probe):
+    j = probe(faulty("freeze=0.5@100", args=["--flip-at", "301"])[0], "--series", "200ms", "--timeout", "300ms", duration="2s")
+    s = j["series"]
+    assert s["every_ms"] == 200 and s["colours"] == ["green", "blue"] and 10 <= len(s["windows"]) <= 12
+    columns = [sum(c) for c in zip(*s["windows"])]
+    assert columns[0] == j["sent"] and columns[1] == j["lost"] > 10
+    assert columns[6:] == [c["ok"] for c in j["colours"]]
+    assert all(w[2] <= w[3] <= w[4] <= w[5] for w in s["windows"])
+
+
+def test_a_ramp(faulty, probe):
+    j = probe(faulty()[0], "--ramp-to", "300", "--series", "500ms", rate=100, duration="2s", sent=400)
+    assert j["lost"] == 0
+    sent = [w[0] for w in j["series"]["windows"][:4]]  # 62, 87, 112, 138 but for lateness
+    assert sent[0] + 40 < sent[3] and sent == sorted(sent)
+    assert probe(faulty()[0], "--ramp-to", "50", rate=150, duration="2s", sent=200)["lost"] == 0
 
 
 def test_slow_requests_have_a_timeout_of_their_own(faulty, probe):
@@ -291,6 +324,7 @@ def test_the_self_test_can_fail(tool, build, fault):
     ([], "--self-test"), (["http://127.0.0.1:1/", "--self-test"], "--self-test"), (["ftp://x/"], "ftp"), (["http://127.0.0.1:1/", "--http", "3"], "--http"), (["http://127.0.0.1:1/", "--rate", "x"], "--rate"),
     (["http://127.0.0.1:1/", "--duration", "5"], "unit"), (["http://127.0.0.1:1/", "--expect-body", "("], "expression"),
     (["http://127.0.0.1:1/", "--websockets", "2"], "ws://"), (["http://127.0.0.1:1/", "--header", "x"], "NAME: VALUE"),
+    (["http://127.0.0.1:1/", "--ramp-to", "9"], "duration"), (["http://127.0.0.1:1/", "--series", "1ms"], "10 ms"),
     (["http://127.0.0.1:1/", "--slow-every", "2"], "--slow-body")])
 def test_wrong_use_is_2(tool, args, word):
     r = tool("probe", *args)

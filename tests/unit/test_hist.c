@@ -102,6 +102,12 @@ static void a_window_is_a_difference(void **state)
     assert_int_equal(hist_mean(&h), 2 * NSEC_MS);
     assert_true(llabs(h.max - 2 * NSEC_MS) <= 2 * NSEC_MS / 500);
     assert_true(llabs(h.min - 2 * NSEC_MS) <= 2 * NSEC_MS / 500);
+    hist_clear(&h);
+    assert_int_equal(h.n, 0);
+    assert_int_equal(hist_at(&h, 0.99), 0);
+    hist_add(&h, 7 * NSEC_MS);
+    assert_int_equal(h.max, 7 * NSEC_MS);
+    assert_true(hist_at(&h, 0.01) <= 7 * NSEC_MS);
     hist_done(&h);
     hist_done(&before);
 }
