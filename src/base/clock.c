@@ -19,7 +19,7 @@ static void drop_zero(char *buf)
 const char *clock_words(char *buf, size_t size, nsec_t ns)
 {
     double s = (double)ns / 1e9;
-    long long whole = (long long)ns / NSEC_S;
+    long long whole = ((long long)ns + NSEC_S / 2) / NSEC_S; /* 59.96 s is a minute */
     if (ns < 0)
         snprintf(buf, size, "0 s");
     else if (s < 0.0000995)

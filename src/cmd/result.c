@@ -53,8 +53,12 @@ void session_result(struct session *s, const char *next, const char *fmt, ...)
     va_end(ap);
     terminal_done(&s->terminal);
     if (s->call->json) {
+        enum colour live = s->live; /* as it was when the session began: a flip since then is in the journal */
+        struct err ignored = {0};
+        if (s->j && journal_live(s->j, &live, &ignored) < 0)
+            live = s->live;
         json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?}", "service", s->service ? s->service : "", "live",
-                                 colour_name(s->live), "upgrade", s->up.id, "state",
+                                 colour_name(live), "upgrade", s->up.id, "state",
                                  state_name(s->open ? s->up.state : STATE_STEADY), "message", str_cstr(&text), "next",
                                  next);
         json_dumpf(root, stdout, JSON_INDENT(2));

@@ -44,6 +44,8 @@ def test_dry_runs_json_and_reasons(service):
         steps = json.loads(service.run(command, "-n", "-o", "json").stdout)
         assert step in [s["step"] for s in steps]
     assert service.state() == "prepared"
+    result = json.loads(service.run("promote", "--confirm-within", "10m", "-o", "json").stdout)
+    assert (result["live"], result["state"]) == ("blue", "awaiting-confirm")
     failed = service.run("prepare", "-t", "3.0.0", "-o", "json", expect=1)
     error = json.loads(failed.stderr.splitlines()[-1])
     assert error["status"] == 1 and "changeover rollback" in error["next"]

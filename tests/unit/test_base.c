@@ -91,6 +91,7 @@ static void clock_parses_and_prints(void **state)
     assert_string_equal(clock_words(buf, sizeof(buf), 3725 * NSEC_S), "1 h 2 m");
     assert_string_equal(clock_words(buf, sizeof(buf), 125 * NSEC_S), "2 m 5 s");
     assert_string_equal(clock_words(buf, sizeof(buf), 30 * NSEC_S), "30 s");
+    assert_string_equal(clock_words(buf, sizeof(buf), 59970 * NSEC_MS), "1 m");
     assert_string_equal(clock_words(buf, sizeof(buf), 10 * NSEC_MIN), "10 m");
 }
 
