@@ -6,6 +6,7 @@
 #include "engine/flow.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/lock.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,38 +14,85 @@
 /* A deadline that was missed by more than this (the machine was off) is asked about, never acted upon. */
 #define MUCH_TOO_LATE (10 * NSEC_MIN)
 
+#define OURS "guard.rollback" /* meta: the upgrade that a guard has begun to roll back */
+#define SILENCE "nobody confirmed in time"
+
 struct guard_ctx {
     const struct cmd_call *call;
+    const char *service_dir;
     struct guard_failover *failover; /* NULL: the other guard's duty */
+    char thawed[64];                 /* the attempt of a clone after whose end nothing was left frozen */
+    bool said_late;
 };
 
-static int roll_back_on_silence(struct session *s, struct err *err)
-{
-    struct deadline d;
-    nsec_t left = 0;
-    int r = journal_deadline(s->j, CONFIRM_DEADLINE, &d, &left, err);
-    if (r <= 0 || left > 0 || left < -MUCH_TOO_LATE || s->up.state != STATE_AWAITING_CONFIRM)
-        return r < 0 ? -1 : 0;
-    return flow_rollback(&s->engine, "nobody confirmed in time", err);
-}
-
-/* A killed rollback that we began is ours to end: nobody else may come. */
-static int go_on_rolling_back(struct session *s, struct err *err)
-{
-    cleanup_str struct str mine = {0};
-    int r = journal_meta_get(s->j, "guard.rollback", &mine, err);
-    if (r <= 0 || s->up.state != STATE_ROLLING_BACK)
-        return r < 0 ? -1 : 0;
-    return flow_rollback(&s->engine, "nobody confirmed in time", err);
-}
-
-static bool due(struct session *s)
+/* The time that promote --confirm-within gave is over. A promote that was killed after its flip promised the same. */
+static bool silent(struct guard_ctx *g, const struct session *s)
 {
     struct deadline d;
     nsec_t left = 1;
     struct err ignored = {0};
-    return s->open && s->up.state == STATE_AWAITING_CONFIRM &&
-           journal_deadline(s->j, CONFIRM_DEADLINE, &d, &left, &ignored) > 0 && left <= 0;
+    if ((s->up.state != STATE_AWAITING_CONFIRM && s->up.state != STATE_PROMOTING) ||
+        journal_deadline(s->j, CONFIRM_DEADLINE, &d, &left, &ignored) <= 0 || left > 0)
+        return false;
+    if (left >= -MUCH_TOO_LATE)
+        return true;
+    if (!g->said_late)
+        event_warn(&s->out, "the time to confirm was over long ago: not rolled back; changeover confirm, or rollback");
+    g->said_late = true;
+    return false;
+}
+
+/* A killed rollback that a guard began is ours to end: nobody else may come. */
+static bool ours(const struct session *s)
+{
+    cleanup_str struct str begun = {0};
+    struct err ignored = {0};
+    return s->up.state == STATE_ROLLING_BACK && journal_meta_get(s->j, OURS, &begun, &ignored) > 0 &&
+           str_eq(str_cstr(&begun), s->up.id);
+}
+
+/* A clone was killed, and whoever held the freeze may have been, too. */
+static bool clone_killed(const struct guard_ctx *g, const struct session *s, char key[64])
+{
+    struct step_row row;
+    struct err ignored = {0};
+    if (s->up.state != STATE_PREPARING || journal_step(s->j, s->up.id, "prepare/clone", &row, &ignored) < 0 ||
+        row.status != STEP_INTENDED)
+        return false;
+    str_format(key, 64, "%s %d", s->up.id, row.attempt);
+    return !str_eq(key, g->thawed);
+}
+
+/* While a command is at work its own waits do these duties. */
+static bool command_at_work(const struct session *s)
+{
+    cleanup_free char *lock = x_asprintf("%s/lock", s->side[GREEN]->traffic.flag_dir);
+    return sys_lock_held(lock, NULL, 0);
+}
+
+static int answer_silence(struct session *s, struct err *err)
+{
+    if (!s->up.flipped) /* killed before its flip: there is nothing to take back */
+        return journal_deadline_clear(s->j, CONFIRM_DEADLINE, err);
+    if (journal_meta_set(s->j, OURS, s->up.id, err) < 0 || flow_rollback(&s->engine, SILENCE, err) < 0)
+        return -1;
+    return journal_meta_set(s->j, OURS, NULL, err);
+}
+
+/* Under the lock, with everything read anew. */
+static int act(struct guard_ctx *g, struct session *s, struct err *err)
+{
+    char key[64];
+    if (silent(g, s) && answer_silence(s, err) < 0)
+        return -1;
+    if (ours(s) && (flow_rollback(&s->engine, SILENCE, err) < 0 || journal_meta_set(s->j, OURS, NULL, err) < 0))
+        return -1;
+    if (clone_killed(g, s, key)) {
+        if (s->engine.runtime->thaw(&s->engine.ctx, s->up.from, -1, NULL, err) < 0)
+            return -1;
+        str_format(g->thawed, sizeof(g->thawed), "%s", key);
+    }
+    return flow_space(&s->engine, true, err) < 0 ? -1 : 0;
 }
 
 /* Looks without the lock, and takes it only when there is something to do. */
@@ -52,31 +100,25 @@ static int duty(void *ctx, struct err *err)
 {
     struct guard_ctx *g = ctx;
     cleanup_session struct session look;
+    char key[64];
     if (session_open(&look, g->call, 0, NULL, err) < 0)
-        return -1;
+        return sys_path_exists(g->service_dir) ? -1 : 1;
     if (!look.open)
         return 1;
-    if (g->failover && guard_failover_round(g->failover, g->call, &look, err) < 0)
-        return -1;
-    struct err space_err = {0};
-    int space = flow_space(&look.engine, false, &space_err);
-    cleanup_str struct str mine = {0};
-    bool ours = look.up.state == STATE_ROLLING_BACK &&
-                journal_meta_get(look.j, "guard.rollback", &mine, err) > 0;
-    if (!due(&look) && !ours && space <= 0)
-        return space < 0 ? (*err = space_err, -1) : 0;
-    cleanup_session struct session s;
-    if (session_open(&s, g->call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0)
-        return err->code == ERR_LOCKED ? 0 : -1; /* a command's own waits do these duties */
-    if (!s.open)
-        return 1;
-    if (due(&s) && journal_meta_set(s.j, "guard.rollback", s.up.id, err) < 0)
-        return -1;
-    if (roll_back_on_silence(&s, err) < 0 || go_on_rolling_back(&s, err) < 0)
-        return -1;
-    if (s.up.state == STATE_ROLLED_BACK && journal_meta_set(s.j, "guard.rollback", NULL, err) < 0)
-        return -1;
-    return flow_space(&s.engine, true, err) < 0 ? -1 : 0;
+    struct err failover_err = {0};
+    int failover = g->failover ? guard_failover_round(g->failover, g->call, &look, &failover_err) : 0;
+    bool act_now = silent(g, &look) || ours(&look) || clone_killed(g, &look, key) ||
+                   engine_space_low(&look.engine);
+    if (act_now && !command_at_work(&look)) {
+        cleanup_session struct session s;
+        if (session_open(&s, g->call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0)
+            return err->code == ERR_LOCKED ? 0 : -1;
+        if (s.open && act(g, &s, err) < 0)
+            return -1;
+    }
+    if (failover < 0)
+        *err = failover_err;
+    return failover;
 }
 
 static int run(const struct cmd_call *call, struct err *err)
@@ -89,6 +131,7 @@ static int run(const struct cmd_call *call, struct err *err)
     struct guard_place place = {.spec_path = s.spec_path, .state_root = s.state_root, .service_dir = s.service_dir};
     enum guard_role role = str_eq(call->argv[0], "a") ? GUARD_A : GUARD_B;
     g.failover = role == GUARD_A ? &failover : NULL;
+    g.service_dir = s.service_dir;
     int r = guard_live(&place, role, duty, &g, &s.out, err);
     return r < 0 && err->code == ERR_LOCKED ? 0 : r;
 }

@@ -1,6 +1,7 @@
 /* prepare: preflight, clone, start the standby, wait at the gate. */
 #include "cmd/session.h"
 #include "engine/flow.h"
+#include "sys/fault.h"
 #include "engine/hole.h"
 
 #include <stdio.h>
@@ -55,10 +56,17 @@ static int begin(struct session *s, const char *target, struct err *err)
         return -1;
     if (s->call->dry_run)
         return 0;
-    if (journal_upgrade_begin(s->j, &s->up, err) < 0)
+    /* At once: an upgrade without its colour's spec could go neither on nor back. */
+    if (journal_begin(s->j, err) < 0)
+        return -1;
+    bool ok = journal_upgrade_begin(s->j, &s->up, err) == 0 &&
+              session_store(s, to, s->up.version_to, err) == 0;
+    if (journal_end(s->j, ok, err) < 0)
         return -1;
     s->open = true;
-    return session_store(s, to, s->up.version_to, err);
+    if (sys_fault_point("state:preparing") < 0)
+        return err_sys(err, ERR_FAILED, "fault point state:preparing");
+    return 0;
 }
 
 static int run(const struct cmd_call *call, struct err *err)

@@ -70,7 +70,7 @@ static int run_cleanup(const struct cmd_call *call, struct err *err)
     }
     if (call->dry_run)
         return session_dry_run(&s, (enum plan_phase[]){PHASE_CLEANUP, PHASE_MAX}, err);
-    if (confirm_cleanup(&s, err) < 0 || flow_cleanup(&s.engine, err) < 0)
+    if (confirm_cleanup(&s, err) < 0 || session_guard(&s, err) < 0 || flow_cleanup(&s.engine, err) < 0)
         return -1;
     s.open = false;
     session_result(&s, NULL, "%s is live and steady", colour_name(s.live));

@@ -280,6 +280,7 @@ static int read_again(struct session *s, const char *target, struct err *err)
 {
     if (!s->j)
         return 0;
+    s->up = (struct upgrade){0}; /* it may have ended meanwhile */
     int up = journal_upgrade(s->j, &s->up, err);
     if (up < 0 || journal_live(s->j, &s->live, err) < 0 || refuse_maintenance(s, err) < 0)
         return -1;

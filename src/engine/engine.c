@@ -80,12 +80,12 @@ static int fault(const struct plan_step *s, const char *moment, struct err *err)
     return 0;
 }
 
-/* A killed run may have left a program of this step: wait for it, then end it. */
-static int settle_children(struct engine *e, const struct plan_step *s, struct err *err)
+/* A killed run may have left a program of this step (NULL: of any): wait for it, then end it. */
+static int settle_children(struct engine *e, const char *step, struct err *err)
 {
     struct proc_id id[CHILDREN_MAX];
     size_t n;
-    if (journal_children(e->j, e->up->id, s->name, id, CHILDREN_MAX, &n, err) < 0)
+    if (journal_children(e->j, e->up->id, step, id, CHILDREN_MAX, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
         if (!sys_proc_alive(id[i]))
@@ -96,9 +96,14 @@ static int settle_children(struct engine *e, const struct plan_step *s, struct e
         if (sys_proc_signal(id[i], SIGKILL) < 0 ||
             !sys_proc_wait_gone(id[i], sys_clock_mono() + 5 * NSEC_S))
             return err_sys(err, ERR_HALFWAY, "pid %d of an interrupted %s does not end",
-                           (int)id[i].pid, s->name);
+                           (int)id[i].pid, step ? step : "step");
     }
     return 0;
+}
+
+int engine_settle(struct engine *e, struct err *err)
+{
+    return settle_children(e, NULL, err);
 }
 
 static int finish_step(struct engine *e, const struct plan_step *s, const char *result, nsec_t took,
@@ -116,7 +121,7 @@ static int undo_step(struct engine *e, const struct plan_step *s, struct err *er
     const struct step_ops *ops = ops_of[s->action];
     if (ops->undo) {
         event_note(&e->tee, "undoing %s: %s", s->name, *s->undo ? s->undo : s->effect);
-        if (settle_children(e, s, err) < 0 || ops->undo(e, s, err) < 0)
+        if (settle_children(e, s->name, err) < 0 || ops->undo(e, s, err) < 0)
             return err_ctx(err, "undo %s", s->name);
     }
     return journal_step_end(e->j, e->up->id, s->name, STEP_UNDONE, "", err);
@@ -144,13 +149,18 @@ static int run_step(struct engine *e, const struct plan_step *s, struct err *err
     if (journal_step(e->j, e->up->id, s->name, &row, err) < 0)
         return -1;
     if (row.status == STEP_DONE && !s->always) {
-        emit(e, EVENT_STEP_SKIP, s, "done before", 0);
-        return 0;
+        int holds = ops->fleeting ? ops->check(e, s, err) : 1;
+        if (holds < 0)
+            return err_ctx(err, "%s", s->name);
+        if (holds)
+            emit(e, EVENT_STEP_SKIP, s, "done before", 0);
+        if (holds)
+            return 0;
     }
     int attempt = row.attempt + 1;
     char result[STEP_RESULT] = "";
     if (row.status == STEP_INTENDED) {
-        if (settle_children(e, s, err) < 0)
+        if (settle_children(e, s->name, err) < 0)
             return -1;
         int already = ops->check ? ops->check(e, s, err) : 0;
         if (already < 0)

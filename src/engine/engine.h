@@ -22,12 +22,15 @@ struct engine {
     struct sink tee;
     const struct plan_step *step;      /* running */
     const char *version_to;            /* what the gates expect of up->to */
+    nsec_t confirm_within; /* promote: silence for so long after the flip rolls back; 0: no */
     bool drop;          /* drain: go on with direct clients left */
     bool loss_accepted; /* the spec or --accept-loss said so */
     nsec_t space_looked; /* monotonic: when the floors were last looked at */
     bool space_low;      /* a wait of ours was ended because a floor was reached */
     const char *const *other_state_dirs;
 };
+
+#define CONFIRM_DEADLINE "confirm" /* in the journal: set by the flip, and anew when the waiting begins */
 
 #define STEP_RESULT 256
 
@@ -37,6 +40,7 @@ struct step_ops {
     int (*check)(struct engine *e, const struct plan_step *s, struct err *err);
     int (*apply)(struct engine *e, const struct plan_step *s, char *result, struct err *err);
     int (*undo)(struct engine *e, const struct plan_step *s, struct err *err);
+    bool fleeting; /* done is not for ever (an instance ends by itself): checked again when its phase runs again */
 };
 
 extern const struct step_ops step_hook, step_check, step_validate, step_clone, step_boot_on,
@@ -56,6 +60,9 @@ must_check int engine_run(struct engine *e, const struct plan *plan,
 
 /* Undoes every done or intended step of the plan, last first. */
 must_check int engine_undo(struct engine *e, const struct plan *plan, struct err *err);
+
+/* Waits for every program that a killed run of the upgrade has left, at most 30 s each, then ends it. */
+must_check int engine_settle(struct engine *e, struct err *err);
 
 /* Fills a goal from the engine's upgrade and specs. */
 void engine_goal(const struct engine *e, struct plan_goal *ret);

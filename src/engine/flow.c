@@ -1,4 +1,4 @@
-#include "engine/flow.h"
+#include "engine/flow_internal.h"
 
 #include "engine/hole.h"
 #include "plan/plan.h"
@@ -10,20 +10,41 @@
 #include <string.h>
 #include <time.h>
 
-#define CONFIRM_WITHIN "confirm_within"
-
-static int move(struct engine *e, enum upgrade_state to, const char *outcome, struct err *err)
+int flow_move(struct engine *e, enum upgrade_state to, const char *outcome, struct err *err)
 {
     return journal_upgrade_move(e->j, e->up, to, outcome, err);
 }
 
-static void headline(struct engine *e, const char *text)
+int flow_commit(struct engine *e, const struct upgrade *was, bool ok, struct err *err)
+{
+    if (journal_end(e->j, ok, err) < 0) {
+        *e->up = *was;
+        return -1;
+    }
+    char point[64];
+    str_format(point, sizeof(point), "state:%s", state_name(e->up->state));
+    if (e->up->state != was->state && sys_fault_point(point) < 0)
+        return err_sys(err, ERR_FAILED, "fault point %s", point);
+    return 0;
+}
+
+int flow_enter(struct engine *e, enum upgrade_state to, bool promise_over, struct err *err)
+{
+    struct upgrade was = *e->up;
+    if (journal_begin(e->j, err) < 0)
+        return -1;
+    bool ok = !promise_over || (journal_deadline_clear(e->j, CONFIRM_DEADLINE, err) == 0 &&
+                                journal_meta_set(e->j, CONFIRM_WITHIN, NULL, err) == 0);
+    return flow_commit(e, &was, ok && flow_move(e, to, NULL, err) == 0, err);
+}
+
+void flow_headline(struct engine *e, const char *text)
 {
     event_emit(&e->tee, &(struct event){.kind = EVENT_PHASE, .text = text});
 }
 
-static int run_phase(struct engine *e, enum plan_phase phase, const struct plan_step **ret_failed,
-                     struct plan *plan, struct err *err)
+int flow_run_phase(struct engine *e, enum plan_phase phase, const struct plan_step **ret_failed,
+                   struct plan *plan, struct err *err)
 {
     struct plan_goal goal;
     engine_goal(e, &goal);
@@ -31,18 +52,21 @@ static int run_phase(struct engine *e, enum plan_phase phase, const struct plan_
     return engine_run(e, plan, ret_failed, err);
 }
 
-/* The README by hand, in the flag directory. Its failure stops nothing: it is for the day when we are gone. */
-static void write_readme(struct engine *e)
+void flow_readme(struct engine *e)
 {
     char line[256];
     struct err ignored = {0};
-    str_format(line, sizeof(line), "upgrade %s: %s, from %s to %s", e->up->id, state_name(e->up->state),
-             colour_name(e->up->from), colour_name(e->up->to));
+    enum colour live = e->up->flipped ? e->up->to : e->up->from;
+    if (e->up->state == STATE_STEADY)
+        str_format(line, sizeof(line), "steady: %s is live", colour_name(live));
+    else
+        str_format(line, sizeof(line), "upgrade %s: %s, from %s to %s", e->up->id, state_name(e->up->state),
+                   colour_name(e->up->from), colour_name(e->up->to));
     if (e->traffic && e->traffic->readme(&e->ctx, line, &ignored) < 0)
         event_warn(&e->tee, "the README in the flag directory is out of date: %s", ignored.msg);
 }
 
-static int interrupted(struct engine *e, struct err *err)
+int flow_interrupted(struct engine *e, struct err *err)
 {
     err->code = ERR_INTERRUPTED;
     err_ctx(err, "stopped (%s)", state_name(e->up->state));
@@ -51,12 +75,23 @@ static int interrupted(struct engine *e, struct err *err)
 
 /* --- prepare --- */
 
+static int end_abandoned(struct engine *e, struct err *err)
+{
+    struct upgrade was = *e->up;
+    if (journal_begin(e->j, err) < 0)
+        return -1;
+    bool ok = journal_generation_clear(e->j, e->up->to, err) == 0 &&
+              flow_move(e, STATE_STEADY, "abandoned", err) == 0;
+    if (flow_commit(e, &was, ok, err) < 0)
+        return -1;
+    flow_readme(e);
+    return 0;
+}
+
 static int abandon(struct engine *e, const struct plan *plan, struct err *err)
 {
     struct err undo_err = {0};
-    if (engine_undo(e, plan, &undo_err) < 0 ||
-        journal_generation_clear(e->j, e->up->to, &undo_err) < 0 ||
-        move(e, STATE_STEADY, "abandoned", &undo_err) < 0) {
+    if (engine_undo(e, plan, &undo_err) < 0 || end_abandoned(e, &undo_err) < 0) {
         err_ctx(err, "could not be undone (%s)", undo_err.msg);
         err->code = ERR_HALFWAY;
         return err_hint(err, "changeover rollback");
@@ -83,7 +118,7 @@ static int prepare_failed(struct engine *e, const struct plan *plan, const struc
         return err_hint(err, "make room; then changeover cleanup, and prepare again");
     }
     if (err->code == ERR_INTERRUPTED)
-        return interrupted(e, err);
+        return flow_interrupted(e, err);
     struct step_row started;
     struct err look_err = {0};
     char start[64];
@@ -103,16 +138,16 @@ int flow_prepare(struct engine *e, struct err *err)
     char text[160];
     str_format(text, sizeof(text), "prepare: %s %s -> %s %s (upgrade %s)", colour_name(e->up->from),
              e->up->version_from, colour_name(e->up->to), e->up->version_to, e->up->id);
-    headline(e, text);
+    flow_headline(e, text);
     cleanup_plan struct plan plan = {0};
     const struct plan_step *failed = NULL;
-    if (run_phase(e, PHASE_PREPARE, &failed, &plan, err) < 0)
+    if (flow_run_phase(e, PHASE_PREPARE, &failed, &plan, err) < 0)
         return prepare_failed(e, &plan, failed, err);
     if (hole_end(e, err) < 0)
         return -1;
-    if (e->up->state == STATE_PREPARING && move(e, STATE_PREPARED, NULL, err) < 0)
+    if (e->up->state == STATE_PREPARING && flow_enter(e, STATE_PREPARED, false, err) < 0)
         return -1;
-    write_readme(e);
+    flow_readme(e);
     return 0;
 }
 
@@ -140,10 +175,10 @@ static int refuse_lossy_promote(const struct engine *e, nsec_t confirm_within, s
 static int promote_failed(struct engine *e, struct err *err)
 {
     if (err->code == ERR_INTERRUPTED)
-        return interrupted(e, err);
+        return flow_interrupted(e, err);
     if (!e->up->flipped) {
         struct err move_err = {0};
-        if (move(e, STATE_PREPARED, NULL, &move_err) < 0)
+        if (flow_enter(e, STATE_PREPARED, true, &move_err) < 0)
             err_ctx(err, "%s", move_err.msg);
         return err_hint(err, "%s serves as before; changeover promote (tries again), or changeover rollback",
                         colour_name(e->up->from));
@@ -174,7 +209,7 @@ static int promote_failed(struct engine *e, struct err *err)
 static int finish_failed(struct engine *e, struct err *err)
 {
     if (err->code == ERR_INTERRUPTED)
-        return interrupted(e, err);
+        return flow_interrupted(e, err);
     bool late = err->code == ERR_GATE;
     err->code = late ? ERR_GATE : ERR_HALFWAY;
     if (!*err->hint)
@@ -185,178 +220,78 @@ static int finish_failed(struct engine *e, struct err *err)
 static int finish(struct engine *e, struct err *err)
 {
     cleanup_plan struct plan plan = {0};
-    if (run_phase(e, PHASE_FINISH, NULL, &plan, err) < 0)
+    if (flow_run_phase(e, PHASE_FINISH, NULL, &plan, err) < 0)
         return finish_failed(e, err);
-    if (journal_deadline_clear(e->j, CONFIRM_DEADLINE, err) < 0 ||
-        journal_meta_set(e->j, CONFIRM_WITHIN, NULL, err) < 0 ||
-        move(e, STATE_PROMOTED, NULL, err) < 0)
+    if (flow_enter(e, STATE_PROMOTED, true, err) < 0)
         return -1;
-    write_readme(e);
+    flow_readme(e);
     return 0;
 }
 
 static int await_confirm(struct engine *e, nsec_t within, struct err *err)
 {
     char words[24], why[128];
+    struct upgrade was = *e->up;
     str_format(why, sizeof(why), "silence rolls back to %s", colour_name(e->up->from));
-    if (journal_deadline_set(e->j, CONFIRM_DEADLINE, within, why, err) < 0 ||
-        move(e, STATE_AWAITING_CONFIRM, NULL, err) < 0)
+    if (journal_begin(e->j, err) < 0)
         return -1;
-    write_readme(e);
+    bool ok = journal_deadline_set(e->j, CONFIRM_DEADLINE, within, why, err) == 0 &&
+              flow_move(e, STATE_AWAITING_CONFIRM, NULL, err) == 0;
+    if (flow_commit(e, &was, ok, err) < 0)
+        return -1;
+    flow_readme(e);
     event_note(&e->tee, "%s is live; rolls back to %s in %s unless confirmed", colour_name(e->up->to),
                colour_name(e->up->from), clock_words(words, sizeof(words), within));
     return 0;
 }
 
-/* What promote was asked for is kept, so that a resume waits for the confirmation as well. */
-static int keep_confirm(struct engine *e, nsec_t *within, struct err *err)
+/* What a killed promote was asked for: a resume waits for the confirmation as well. */
+static int kept_confirm(struct engine *e, nsec_t *within, struct err *err)
 {
     cleanup_str struct str kept = {0};
-    if (*within) {
-        char text[32];
-        str_format(text, sizeof(text), "%" PRId64 "ms", (int64_t)(*within / NSEC_MS));
-        return journal_meta_set(e->j, CONFIRM_WITHIN, text, err);
-    }
-    int r = journal_meta_get(e->j, CONFIRM_WITHIN, &kept, err);
+    int r = *within ? 0 : journal_meta_get(e->j, CONFIRM_WITHIN, &kept, err);
     return r > 0 ? clock_parse(str_cstr(&kept), within) : r;
+}
+
+static int begin_promote(struct engine *e, nsec_t within, struct err *err)
+{
+    struct upgrade was = *e->up;
+    char text[32];
+    str_format(text, sizeof(text), "%" PRId64 "ms", (int64_t)(within / NSEC_MS));
+    if (journal_begin(e->j, err) < 0)
+        return -1;
+    bool ok = journal_meta_set(e->j, CONFIRM_WITHIN, within ? text : NULL, err) == 0 &&
+              flow_move(e, STATE_PROMOTING, NULL, err) == 0;
+    e->confirm_within = within;
+    return flow_commit(e, &was, ok, err);
 }
 
 int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
 {
-    /* First the refusal: what was refused must not be kept for the next promote. */
-    if (refuse_lossy_promote(e, confirm_within, err) < 0 || keep_confirm(e, &confirm_within, err) < 0)
+    if (kept_confirm(e, &confirm_within, err) < 0 || refuse_lossy_promote(e, confirm_within, err) < 0)
         return -1;
     char text[160];
     str_format(text, sizeof(text), "promote: %s -> %s %s (upgrade %s)", colour_name(e->up->from),
              colour_name(e->up->to), e->up->version_to, e->up->id);
-    headline(e, text);
-    if (e->up->state == STATE_PREPARED && move(e, STATE_PROMOTING, NULL, err) < 0)
+    flow_headline(e, text);
+    if (begin_promote(e, confirm_within, err) < 0)
         return -1;
     struct step_row row;
     if (journal_step(e->j, e->up->id, "finish/drain", &row, err) < 0)
         return -1;
     cleanup_plan struct plan plan = {0};
-    if (row.status == STEP_NONE && run_phase(e, PHASE_PROMOTE, NULL, &plan, err) < 0)
+    if (row.status == STEP_NONE && flow_run_phase(e, PHASE_PROMOTE, NULL, &plan, err) < 0)
         return promote_failed(e, err);
     return confirm_within ? await_confirm(e, confirm_within, err) : finish(e, err);
 }
 
 int flow_confirm(struct engine *e, struct err *err)
 {
-    headline(e, "confirm: the new colour stays");
-    /* From here on silence must not roll back any more: first the deadline goes, then the state. */
-    if (journal_deadline_clear(e->j, CONFIRM_DEADLINE, err) < 0 ||
-        journal_meta_set(e->j, CONFIRM_WITHIN, NULL, err) < 0 ||
-        move(e, STATE_PROMOTING, NULL, err) < 0)
+    flow_headline(e, "confirm: the new colour stays");
+    /* From here on silence must not roll back any more. */
+    if (flow_enter(e, STATE_PROMOTING, true, err) < 0)
         return -1;
     return finish(e, err);
-}
-
-/* --- rollback --- */
-
-void flow_loss(const struct engine *e, char *buf, size_t size)
-{
-    buf[0] = '\0';
-    enum spec_writes writes = e->ctx.side[e->up->to]->writes;
-    if (writes == WRITES_REPLAYED || !e->up->flipped)
-        return;
-    struct step_row flip;
-    struct err ignored = {0};
-    char since[32] = "the flip", ago[24] = "some time";
-    if (journal_step(e->j, e->up->id, "promote/flip", &flip, &ignored) == 0 && flip.ended_wall_ns) {
-        time_t at = (time_t)(flip.ended_wall_ns / NSEC_S);
-        struct tm tm;
-        localtime_r(&at, &tm);
-        strftime(since, sizeof(since), "%Y-%m-%d %H:%M:%S", &tm);
-        clock_words(ago, sizeof(ago), sys_clock_wall() - flip.ended_wall_ns);
-    }
-    str_format(buf, size, "%s took since %s (%s ago) is in %s's volumes only",
-             writes == WRITES_BOTH ? "what it collected by itself and what clients saw of it: all that it"
-                                   : "every write that it",
-             since, ago, colour_name(e->up->to));
-}
-
-static int refuse_lossy_rollback(const struct engine *e, struct err *err)
-{
-    char loss[256];
-    flow_loss(e, loss, sizeof(loss));
-    if (!*loss || e->loss_accepted)
-        return 0;
-    err_set(err, ERR_USAGE, "a rollback now loses writes: %s (writes: %s)", loss,
-            spec_writes_name(e->ctx.side[e->up->to]->writes));
-    return err_hint(err, "changeover rollback --accept-loss; the data of %s stays until cleanup",
-                    colour_name(e->up->to));
-}
-
-int flow_rollback(struct engine *e, const char *why, struct err *err)
-{
-    if (e->up->state == STATE_ROLLED_BACK)
-        return 0;
-    if (e->up->state == STATE_CLEANING) {
-        err_set(err, ERR_FAILED, "the cleanup has begun: the other side's data is on its way out");
-        return err_hint(err, "changeover cleanup; then a new upgrade to the version that you want");
-    }
-    bool begun = e->up->state == STATE_ROLLING_BACK;
-    if (!begun && refuse_lossy_rollback(e, err) < 0)
-        return -1;
-    char text[640];
-    str_format(text, sizeof(text), "rollback to %s (upgrade %s): %.500s", colour_name(e->up->from), e->up->id, why);
-    headline(e, text);
-    /* Decided once: while we flip back, `flipped` becomes false, and the rest of the way stays the same. */
-    if (!begun && (journal_meta_set(e->j, "rollback.after_flip", e->up->flipped ? "yes" : "no", err) < 0 ||
-                   journal_deadline_clear(e->j, CONFIRM_DEADLINE, err) < 0 ||
-                   journal_meta_set(e->j, CONFIRM_WITHIN, NULL, err) < 0 ||
-                   move(e, STATE_ROLLING_BACK, NULL, err) < 0))
-        return -1;
-    cleanup_str struct str after = {0};
-    if (journal_meta_get(e->j, "rollback.after_flip", &after, err) < 0)
-        return -1;
-    struct plan_goal goal;
-    engine_goal(e, &goal);
-    goal.after_flip = str_eq(str_cstr(&after), "yes");
-    cleanup_plan struct plan plan = {0};
-    plan_make(PHASE_ROLLBACK, &goal, &plan);
-    if (engine_run(e, &plan, NULL, err) < 0) {
-        if (err->code == ERR_INTERRUPTED)
-            return interrupted(e, err);
-        err->code = err->code == ERR_GATE ? ERR_GATE : ERR_HALFWAY;
-        if (!*err->hint)
-            err_hint(err, "changeover rollback (tries again); the traffic is where changeover status says");
-        return -1;
-    }
-    if (move(e, STATE_ROLLED_BACK, NULL, err) < 0)
-        return -1;
-    write_readme(e);
-    return 0;
-}
-
-/* --- cleanup --- */
-
-int flow_cleanup(struct engine *e, struct err *err)
-{
-    bool promoted = e->up->flipped;
-    headline(e, promoted ? "cleanup: the old side's data" : "cleanup: the standby's data");
-    if (e->up->state != STATE_CLEANING && move(e, STATE_CLEANING, NULL, err) < 0)
-        return -1;
-    cleanup_plan struct plan plan = {0};
-    if (run_phase(e, PHASE_CLEANUP, NULL, &plan, err) < 0) {
-        if (err->code == ERR_INTERRUPTED)
-            return interrupted(e, err);
-        err->code = ERR_HALFWAY;
-        if (!*err->hint)
-            err_hint(err, "changeover cleanup (tries again); live is not touched");
-        return -1;
-    }
-    if (journal_meta_set(e->j, "loss_accepted", NULL, err) < 0 ||
-        journal_prune(e->j, e->ctx.side[GREEN]->retention_events, err) < 0 ||
-        move(e, STATE_STEADY, promoted ? "promoted" : "rolled back", err) < 0)
-        return -1;
-    struct err ignored = {0};
-    char line[64];
-    str_format(line, sizeof(line), "steady: %s is live", colour_name(promoted ? e->up->to : e->up->from));
-    if (e->traffic && e->traffic->readme(&e->ctx, line, &ignored) < 0)
-        event_warn(&e->tee, "the README in the flag directory is out of date: %s", ignored.msg);
-    return 0;
 }
 
 int flow_resume(struct engine *e, struct err *err)
@@ -392,12 +327,11 @@ static int settle_step(struct engine *e, const char *step, enum colour to, const
         return -1;
     if (row.status != STEP_INTENDED)
         return 0;
-    *ret_open = true;
-    if (f->flag == COLOUR_NONE)
+    if (f->flag == COLOUR_NONE) /* no flip leaves that */
         return 0;
+    *ret_open = true;
     /* The flags decide whether it has happened; point() leaves exactly one of them. */
-    if (e->traffic->point(&e->ctx, f->flag, err) < 0 || journal_live_set(e->j, f->flag, err) < 0 ||
-        journal_upgrade_flipped(e->j, e->up, f->flag == e->up->to, err) < 0)
+    if (e->traffic->point(&e->ctx, f->flag, err) < 0 || journal_flip(e->j, e->up, f->flag, err) < 0)
         return -1;
     return journal_step_end(e->j, e->up->id, step, f->flag == to ? STEP_DONE : STEP_UNDONE, "settled by the flags",
                             err);

@@ -56,15 +56,9 @@ int guard_ensure(const struct guard_place *place, struct err *err)
     return 0;
 }
 
-int guard_live(const struct guard_place *place, enum guard_role role, guard_duty_fn *duty, void *ctx,
-               const struct sink *log, struct err *err)
+static void rounds(const struct guard_place *place, enum guard_role role, guard_duty_fn *duty, void *ctx,
+                   const struct sink *log)
 {
-    cleanup_free char *path = lock_path(place, role);
-    char label[64];
-    snprintf(label, sizeof(label), "guard %s, pid %d", role_name[role], (int)sys_proc_self().pid);
-    cleanup_fd int fd = -1;
-    if (sys_lock_take(path, label, 0, &fd, err) < 0)
-        return -1;
     enum guard_role other = role == GUARD_A ? GUARD_B : GUARD_A;
     while (!sys_interrupted()) {
         struct err round = {0};
@@ -77,5 +71,23 @@ int guard_live(const struct guard_place *place, enum guard_role role, guard_duty
             event_warn(log, "guard %s: %s", role_name[role], round.msg);
         sys_sleep(ROUND);
     }
-    return 0;
+}
+
+int guard_live(const struct guard_place *place, enum guard_role role, guard_duty_fn *duty, void *ctx,
+               const struct sink *log, struct err *err)
+{
+    cleanup_free char *path = lock_path(place, role);
+    char label[64];
+    snprintf(label, sizeof(label), "guard %s, pid %d", role_name[role], (int)sys_proc_self().pid);
+    for (bool again = false;; again = true) {
+        cleanup_fd int fd = -1;
+        if (sys_lock_take(path, label, 0, &fd, err) < 0)
+            return again && err->code == ERR_LOCKED ? 0 : -1; /* a new one has come meanwhile */
+        rounds(place, role, duty, ctx, log);
+        sys_close_p(&fd);
+        /* Whoever has begun an upgrade since our last look may have seen our lock, and counts on us. */
+        struct err ignored = {0};
+        if (sys_interrupted() || duty(ctx, &ignored) > 0)
+            return 0;
+    }
 }

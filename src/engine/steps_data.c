@@ -4,6 +4,7 @@
 #include "engine/hole.h"
 #include "plan/plan.h"
 #include "sys/clock.h"
+#include "sys/fault.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -140,7 +141,8 @@ static int clone_frozen(struct cloning *c, const struct plan_step *s, nsec_t *re
     c->ceiling = sys_clock_mono() + max;
     if (e->runtime->freeze(&e->ctx, colour_other(s->colour), max, &fd, err) < 0)
         return -1;
-    int r = pass_over(c, s, PASS_CLONE, err);
+    int r = sys_fault_point("clone:frozen") < 0 ? err_sys(err, ERR_FAILED, "fault point clone:frozen")
+                                                : pass_over(c, s, PASS_CLONE, err);
     return thaw(c, s, fd, ret_held, err) < 0 ? -1 : r;
 }
 

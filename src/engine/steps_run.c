@@ -111,7 +111,8 @@ static int stop_undoing(struct engine *e, const struct plan_step *s, struct err 
     return e->runtime->stop(&e->ctx, s->colour, err);
 }
 
-const struct step_ops step_start = {.check = running, .apply = start_apply, .undo = stop_undoing};
+const struct step_ops step_start = {
+    .check = running, .apply = start_apply, .undo = stop_undoing, .fleeting = true};
 
 static int stopped(struct engine *e, const struct plan_step *s, struct err *err)
 {

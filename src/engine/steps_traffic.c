@@ -31,15 +31,6 @@ static int seen_at(struct engine *e, enum colour c, struct err *err)
     return f.flag == c;
 }
 
-/* The claim follows the fact. */
-static int claim(struct engine *e, enum colour c, struct err *err)
-{
-    return journal_live_set(e->j, c, err) ||
-                   journal_upgrade_flipped(e->j, e->up, c == e->up->to, err)
-               ? -1
-               : 0;
-}
-
 static int flip_check(struct engine *e, const struct plan_step *s, struct err *err)
 {
     int r = seen_at(e, s->colour, err);
@@ -48,18 +39,22 @@ static int flip_check(struct engine *e, const struct plan_step *s, struct err *e
     /* Both flags may still be there: point() again leaves exactly one. */
     if (e->traffic && e->traffic->point(&e->ctx, s->colour, err) < 0)
         return -1;
-    return claim(e, s->colour, err) < 0 ? -1 : 1;
+    return journal_flip(e->j, e->up, s->colour, err) < 0 ? -1 : 1;
 }
 
 static int flip_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
     nsec_t begun = sys_clock_mono();
+    /* Silence counts from the flip on, also if we are killed before we wait for the confirmation. */
+    if (e->confirm_within && s->colour == e->up->to &&
+        journal_deadline_set(e->j, CONFIRM_DEADLINE, e->confirm_within, "silence rolls back", err) < 0)
+        return -1;
     if (e->traffic && e->traffic->point(&e->ctx, s->colour, err) < 0)
         return -1;
     char words[24];
     snprintf(result, STEP_RESULT, "%s has the traffic; the switch took %s", colour_name(s->colour),
              clock_words(words, sizeof(words), sys_clock_mono() - begun));
-    return claim(e, s->colour, err);
+    return journal_flip(e->j, e->up, s->colour, err);
 }
 
 static int flip_undo(struct engine *e, const struct plan_step *s, struct err *err)
@@ -67,7 +62,7 @@ static int flip_undo(struct engine *e, const struct plan_step *s, struct err *er
     enum colour back = colour_other(s->colour);
     if (e->traffic && e->traffic->point(&e->ctx, back, err) < 0)
         return -1;
-    return claim(e, back, err);
+    return journal_flip(e->j, e->up, back, err);
 }
 
 const struct step_ops step_flip = {.check = flip_check, .apply = flip_apply, .undo = flip_undo};

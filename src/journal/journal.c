@@ -95,6 +95,19 @@ void journal_close(struct journal *j)
     free(j);
 }
 
+int journal_begin(struct journal *j, struct err *err)
+{
+    return db_run(j, err, "BEGIN IMMEDIATE", "");
+}
+
+int journal_end(struct journal *j, bool ok, struct err *err)
+{
+    if (ok && db_run(j, err, "COMMIT", "") == 0)
+        return 0;
+    sqlite3_exec(j->db, "ROLLBACK", NULL, NULL, NULL);
+    return -1;
+}
+
 static int take_text(void *ctx, sqlite3_stmt *st)
 {
     str_add(ctx, (const char *)sqlite3_column_text(st, 0));
@@ -238,6 +251,18 @@ int journal_upgrade_reason(struct journal *j, const struct upgrade *up, const ch
 {
     return db_run(j, err, "UPDATE upgrades SET reason=coalesce(reason || '; ', '') || ? WHERE id=?", "ss", reason,
                   up->id);
+}
+
+int journal_flip(struct journal *j, struct upgrade *up, enum colour live, struct err *err)
+{
+    bool was = up->flipped;
+    if (journal_begin(j, err) < 0)
+        return -1;
+    bool ok = journal_live_set(j, live, err) == 0 && journal_upgrade_flipped(j, up, live == up->to, err) == 0;
+    if (journal_end(j, ok, err) == 0)
+        return 0;
+    up->flipped = was;
+    return -1;
 }
 
 struct upgrades_ctx {

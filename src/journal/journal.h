@@ -31,6 +31,11 @@ static inline void journal_close_p(struct journal **j)
 }
 #define cleanup_journal cleanup(journal_close_p)
 
+/* What is written between the two is on disk whole or not at all. Not nested. end: commits if ok; else, or if the
+ * commit fails, takes everything back and returns -1 (an err that is set already stays). */
+must_check int journal_begin(struct journal *j, struct err *err);
+must_check int journal_end(struct journal *j, bool ok, struct err *err);
+
 /* Small facts by name. get: 1 found (ret set), 0 not there. value NULL deletes. */
 must_check int journal_meta_get(struct journal *j, const char *key, struct str *ret,
                                 struct err *err);
@@ -67,6 +72,8 @@ must_check int journal_upgrade_move(struct journal *j, struct upgrade *up, enum 
                                     const char *outcome, struct err *err);
 must_check int journal_upgrade_flipped(struct journal *j, struct upgrade *up, bool flipped,
                                        struct err *err);
+/* The claim follows a flip: who is live, and the upgrade's `flipped`, at once. */
+must_check int journal_flip(struct journal *j, struct upgrade *up, enum colour live, struct err *err);
 
 /* Adds a reason to the ones that are there, with "; " between them. */
 must_check int journal_upgrade_reason(struct journal *j, const struct upgrade *up, const char *reason,
@@ -101,6 +108,7 @@ must_check int journal_steps_each(struct journal *j, const char *upgrade, journa
 /* Programs that a step has spawned, noted before they may run. */
 must_check int journal_child_note(struct journal *j, const char *upgrade, const char *step,
                                   struct proc_id id, struct err *err);
+/* Of all its steps if step is NULL. */
 must_check int journal_children(struct journal *j, const char *upgrade, const char *step,
                                 struct proc_id *ret, size_t max, size_t *ret_n, struct err *err);
 

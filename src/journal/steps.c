@@ -102,8 +102,9 @@ int journal_children(struct journal *j, const char *upgrade, const char *step, s
                      size_t max, size_t *ret_n, struct err *err)
 {
     struct children_ctx c = {.ret = ret, .max = max};
-    int r = db_each(j, err, each_child, &c, "SELECT pid, start FROM children WHERE upgrade=? AND step=?",
-                    "ss", upgrade, step);
+    int r = db_each(j, err, each_child, &c,
+                    "SELECT pid, start FROM children WHERE upgrade=?1 AND (?2 IS NULL OR step=?2)", "ss",
+                    upgrade, step);
     *ret_n = c.n;
     return r < 0 ? -1 : 0;
 }
