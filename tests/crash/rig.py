@@ -2,6 +2,7 @@
 import os
 import signal
 import sqlite3
+import time
 
 from lib import rpcnode
 from lib.load import Load
@@ -13,6 +14,7 @@ SPEC = {
     "bake": "100ms",
     "traffic": {"verify_requests": 10},
 }
+SLOW = float(os.environ.get("CHANGEOVER_CRASH_SLOW", 60))    # a command that takes longer waited for something in vain
 OTHER = {"green": "blue", "blue": "green"}
 
 
@@ -42,7 +44,11 @@ class Rig:
     # --- doing ------------------------------------------------------------------------------------
 
     def run(self, *args, **kw):
-        return self.service.run(*args, **kw)
+        begun = time.monotonic()
+        done = self.service.run(*args, **kw)
+        took = time.monotonic() - begun
+        assert took < SLOW, f"{args} took {took:.0f} s\n{done.stdout}\n{done.stderr}"
+        return done
 
     def fault(self, action, point):
         """The environment in which the first process at `point` does `action`, once."""

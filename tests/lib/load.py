@@ -24,6 +24,7 @@ class Load:
         self.rate, self.body, self.args = rate, body, list(args)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="changeover-load-"))
         self.log, self.out, self.process, self.result = self.dir / "log", self.dir / "out", None, None
+        self._read, self._failed = 0, []
 
     def start(self):
         with open(self.out, "wb") as out, open(self.dir / "err", "wb") as err:
@@ -36,7 +37,13 @@ class Load:
 
     def lost(self):
         """The lines of the requests that failed so far."""
-        return [line for line in self.log.read_text().splitlines() if line.startswith("FAIL")]
+        with open(self.log, "rb") as log:
+            log.seek(self._read)
+            text = log.read()
+        text = text[:text.rfind(b"\n") + 1]
+        self._read += len(text)
+        self._failed += [line.decode() for line in text.splitlines() if line.startswith(b"FAIL")]
+        return self._failed
 
     def check(self, what):
         assert self.process.poll() is None, (self.dir / "err").read_text()
