@@ -142,7 +142,8 @@ static int accept_by_hand(struct session *s, enum colour c, struct err *err)
     if (s->engine.traffic && f.flag != c) {
         err_set(err, ERR_FAILED, "the flags say %s, not %s: nothing was changed",
                 colour_name(f.flag), colour_name(c));
-        return err_hint(err, "changeover adopt --live %s", colour_name(f.flag));
+        return f.flag == COLOUR_NONE ? err_hint(err, "changeover traffic install (sets live's flag again)")
+                                     : err_hint(err, "changeover adopt --live %s", colour_name(f.flag));
     }
     if (c == s->live) {
         session_result(s, session_next(s), "%s is live already: flags and journal agree",

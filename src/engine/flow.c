@@ -352,6 +352,9 @@ int flow_settle(struct engine *e, enum colour claimed_live, struct err *err)
         return 0;
     err_set(err, ERR_HALFWAY, "the journal says that %s is live, the flags in '%s' say %s: nothing was changed",
             colour_name(claimed_live), e->ctx.side[GREEN]->traffic.flag_dir, colour_name(f.flag));
+    if (f.flag == COLOUR_NONE)
+        return err_hint(err, "changeover traffic install (sets %s's flag again: until then nobody is served)",
+                        colour_name(claimed_live));
     return err_hint(err, "changeover traffic show; then changeover adopt --live %s (accepts what the flags say), or put the flag back",
-                    colour_name(f.flag == COLOUR_NONE ? claimed_live : f.flag));
+                    colour_name(f.flag));
 }

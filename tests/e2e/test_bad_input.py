@@ -228,6 +228,17 @@ def test_flags_that_contradict_the_journal(service):
         (service.flag_dir / "active-blue").unlink()
 
 
+def test_no_flag_at_all(service):
+    (service.flag_dir / "active-green").unlink()
+    try:
+        for command in (("prepare", "-t", "2.0.0"), ("adopt", "--live", "green", "-y")):
+            done = service.run(*command, expect=None)
+            assert done.returncode in (1, 3) and "next: changeover traffic install" in done.stderr, done.stderr
+    finally:
+        service.run("traffic", "install", "-y")
+    assert service.flags() == ["active-green"]
+
+
 def test_a_second_run_at_the_same_time(service):
     service.change_spec({"gate": {"passes": 40}})
     first = subprocess.Popen(service.argv("prepare", "-t", "2.0.0"), stdin=subprocess.DEVNULL,
