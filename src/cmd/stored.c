@@ -32,7 +32,8 @@ static int take(struct search *f, const char *name, struct journal *j, struct er
     return 0;
 }
 
-/* A state that cannot be read is not the one that is looked for: its own commands say what is wrong with it. */
+/* A state that cannot be read is not the one that is looked for: its own commands say what is wrong
+ * with it. */
 static int look(void *ctx, const char *name)
 {
     struct search *f = ctx;
@@ -44,7 +45,8 @@ static int look(void *ctx, const char *name)
     return 0;
 }
 
-int stored_find(const char *state_root, const char *spec_path, char **ret_service, char **ret_text, struct err *err)
+int stored_find(const char *state_root, const char *spec_path, char **ret_service, char **ret_text,
+                struct err *err)
 {
     struct search f = {.state_root = state_root, .spec_path = spec_path};
     if (sys_path_kind(state_root) == SYS_MISSING)
