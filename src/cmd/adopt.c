@@ -35,9 +35,14 @@ static int first_contact(struct session *s, struct err *err)
     if (parse_pid(cmd_option(s->call, "pid"), &pid, err) < 0 ||
         live_choose(s, cmd_option(s->call, "live"), &c, err) < 0 ||
         live_version(s, c, cmd_option(s->call, "version"), version, err) < 0 ||
-        session_rebind(s, c, *version ? version : NULL, err) < 0 ||
-        s->engine.runtime->adopt(&s->engine.ctx, c, pid, &text, err) < 0 ||
-        live_settle_in(s, c, version, err) < 0)
+        session_rebind(s, c, *version ? version : NULL, err) < 0)
+        return -1;
+    if (s->engine.runtime->adopt(&s->engine.ctx, c, pid, &text, err) < 0) {
+        bool wants = !*version && strstr(s->file_text, "${version}");
+        return wants ? err_hint(err, "changeover adopt --version V: the spec says ${version}, and what runs cannot be asked")
+                     : -1;
+    }
+    if (live_settle_in(s, c, version, err) < 0)
         return -1;
     session_result(
         s, "changeover check; then changeover traffic install, if the proxy has no block yet",

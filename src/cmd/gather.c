@@ -34,7 +34,7 @@ struct source {
     char version[64];
     /* answers */
     struct traffic_facts facts;
-    struct traffic_load load;
+    struct traffic_load load[COLOURS];
     struct gate_result gates[GATES_MAX];
     size_t gates_n;
     int result;
@@ -43,7 +43,7 @@ struct source {
 
 /* Everything that is asked over a network. */
 struct sources {
-    struct source traffic, load[COLOURS], gates[COLOURS];
+    struct source traffic, load, gates[COLOURS];
 };
 
 static void answer(struct source *src)
@@ -65,7 +65,7 @@ static void *ask_traffic(void *p)
 static void *ask_load(void *p)
 {
     struct source *src = p;
-    src->result = src->traffic->load(src->ctx, src->colour, &src->load, &src->err);
+    src->result = src->traffic->loads(src->ctx, src->load, &src->err);
     answer(src);
     return NULL;
 }
@@ -111,7 +111,7 @@ static bool wait_source(struct source *src, nsec_t deadline)
  * that it reads. True if all have ended. */
 static bool end_sources(struct sources *all)
 {
-    struct source *list[] = {&all->traffic, &all->load[GREEN], &all->load[BLUE], &all->gates[GREEN], &all->gates[BLUE]};
+    struct source *list[] = {&all->traffic, &all->load, &all->gates[GREEN], &all->gates[BLUE]};
     nsec_t deadline = sys_clock_mono() + LATE_MAX;
     bool ended = true;
     for (size_t i = 0; i < ARRAY_LEN(list); i++) {
@@ -187,9 +187,9 @@ static void describe_gates(const struct source *src, struct status_colour *k)
         str_format(k->health, sizeof(k->health), "%zu of %zu gates pass", good, src->gates_n);
 }
 
-static void describe_load(const struct source *src, bool answered, struct status_colour *k)
+static void describe_load(const struct source *src, enum colour c, bool answered, struct status_colour *k)
 {
-    const struct traffic_load *l = &src->load;
+    const struct traffic_load *l = &src->load[c];
     k->requests = -1;
     if (!answered)
         str_format(k->load, sizeof(k->load), "no answer");
@@ -206,17 +206,17 @@ static void start_all(struct session *s, struct sources *all, const struct insta
 {
     const struct engine *e = &s->engine;
     struct source proto = {.ctx = &e->ctx, .traffic = e->traffic, .runtime = e->runtime};
-    all->traffic = all->load[GREEN] = all->load[BLUE] = all->gates[GREEN] = all->gates[BLUE] = proto;
+    all->traffic = all->load = all->gates[GREEN] = all->gates[BLUE] = proto;
     if (e->traffic)
         start_source(&all->traffic, ask_traffic);
+    if (e->traffic && (inst[GREEN].state == INSTANCE_RUNNING || inst[BLUE].state == INSTANCE_RUNNING))
+        start_source(&all->load, ask_load);
     for (int c = GREEN; c < COLOURS; c++) {
         enum colour other = colour_other((enum colour)c);
-        all->load[c].colour = all->gates[c].colour = (enum colour)c;
+        all->gates[c].colour = (enum colour)c;
         bool compare = (enum colour)c != s->live && inst[other].state == INSTANCE_RUNNING;
         all->gates[c].reference = compare ? other : COLOUR_NONE;
         str_format(all->gates[c].version, 64, "%s", s->gen[c].version);
-        if (inst[c].state == INSTANCE_RUNNING && e->traffic)
-            start_source(&all->load[c], ask_load);
         if (inst[c].state == INSTANCE_RUNNING)
             start_source(&all->gates[c], ask_gates);
     }
@@ -235,7 +235,7 @@ static void take_colour(struct session *s, struct sources *all, enum colour c, b
     else
         str_format(k->health, sizeof(k->health), "no answer");
     if (s->engine.traffic)
-        describe_load(&all->load[c], wait_source(&all->load[c], deadline), k);
+        describe_load(&all->load, c, wait_source(&all->load, deadline), k);
 }
 
 static void take_traffic(struct session *s, struct sources *all, nsec_t deadline, struct status_view *v)

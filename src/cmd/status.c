@@ -2,10 +2,13 @@
 #include "cmd/gather.h"
 #include "cmd/session.h"
 #include "engine/flow.h"
+#include "net/http.h"
 #include "sys/clock.h"
 #include "sys/term.h"
 
 #include <jansson.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -116,11 +119,29 @@ static int exit_status(const struct status_view *v)
     return v->live != COLOUR_NONE && v->colour[v->live].good ? 0 : 1;
 }
 
+/* What the sources need, while the spec is read. */
+static void *warm_up(void *nothing)
+{
+    http_init();
+    return nothing;
+}
+
+static int open_and_gather(const struct cmd_call *call, struct session *s, struct status_view *v, struct err *err)
+{
+    pthread_t warm;
+    mallopt(M_ARENA_MAX, 1); /* six threads that allocate little: an arena for each costs more than it saves */
+    bool warming = pthread_create(&warm, NULL, warm_up, NULL) == 0;
+    int r = session_open(s, call, SESSION_EMPTY, NULL, err);
+    if (warming)
+        pthread_join(warm, NULL);
+    return r < 0 ? -1 : gather_status(s, v, err);
+}
+
 static int once(const struct cmd_call *call, struct str *out, struct err *err)
 {
     struct session *s = x_alloc(sizeof(*s));
     struct status_view v = {0};
-    if (session_open(s, call, SESSION_EMPTY, NULL, err) < 0 || gather_status(s, &v, err) < 0) {
+    if (open_and_gather(call, s, &v, err) < 0) {
         session_done(s);
         free(s);
         return -1;

@@ -15,6 +15,11 @@ struct transfer {
     bool too_long;
 };
 
+void http_init(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
 void http_answer_done(struct http_answer *a)
 {
     str_done(&a->body);

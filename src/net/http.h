@@ -6,6 +6,10 @@
 #include "base/err.h"
 #include "base/str.h"
 
+/* Sets libcurl up, which takes a millisecond. The first request would do so too, but threads that come meanwhile
+ * spin until it is done. Safe to call again. */
+void http_init(void);
+
 struct http_request {
     const char *method;         /* NULL: GET, or POST if there is a body */
     const char *url;            /* http:// or https:// */

@@ -80,20 +80,23 @@ static int on_socket(const struct nlmsghdr *h, void *arg)
 
 /* For the kernel's small machine (inet_diag_bc_run): each comparison that holds goes on to a jump to the end, which
  * means yes; the last that does not jumps past it, which means no. */
-static void put_either(struct nlmsghdr *h, const uint16_t ports[2])
+static void put_either(struct nlmsghdr *h, const uint16_t ports[4])
 {
-    enum { CONDITIONS = 4, EACH = 3 };
+    enum { CONDITIONS = 8, EACH = 3 };
     static const uint8_t code[2] = {INET_DIAG_BC_S_EQ, INET_DIAG_BC_D_EQ};
     struct inet_diag_bc_op ops[CONDITIONS * EACH] = {0};
-    size_t size = sizeof(ops) - sizeof(ops[0]); /* nothing to jump over after the last one */
-    for (size_t i = 0; i < CONDITIONS; i++) {
+    size_t n = 0;
+    while (n < CONDITIONS && ports[n / 2])
+        n += 2;
+    size_t size = (n * EACH - 1) * sizeof(ops[0]); /* nothing to jump over after the last one */
+    for (size_t i = 0; i < n; i++) {
         struct inet_diag_bc_op *op = &ops[i * EACH];
         size_t left = size - i * EACH * sizeof(*op);
-        bool last = i == CONDITIONS - 1;
+        bool last = i == n - 1;
         op[0] = (struct inet_diag_bc_op){.code = code[i % 2],
                                          .yes = 2 * sizeof(*op),
                                          .no = (uint16_t)(last ? left + 4 : EACH * sizeof(*op))};
-        op[1].no = ports[i / 2] ? ports[i / 2] : ports[0];
+        op[1].no = ports[i / 2];
         if (!last)
             op[2] = (struct inet_diag_bc_op){.code = INET_DIAG_BC_JMP,
                                              .yes = sizeof(*op),

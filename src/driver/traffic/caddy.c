@@ -179,6 +179,7 @@ const struct traffic_ops traffic_caddy = {
     .preview = traffic_caddy_preview,
     .verify = traffic_caddy_verify,
     .load = traffic_caddy_load,
+    .loads = traffic_caddy_loads,
     .readme = caddy_readme,
     .failover = caddy_failover,
 };

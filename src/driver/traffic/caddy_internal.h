@@ -65,3 +65,4 @@ traffic_verify_fn traffic_caddy_verify;
 
 /* load.c */
 traffic_load_fn traffic_caddy_load;
+traffic_loads_fn traffic_caddy_loads;

@@ -89,51 +89,101 @@ static void count_port(const struct count *c, const struct sock_list *all, uint1
     }
 }
 
-static int count_upstreams(const struct spec *s, struct traffic_load *ret, struct err *err)
+/* What both colours are counted from. */
+struct look {
+    struct caddy_upstream *up;
+    size_t up_n;
+    struct traffic_proxy proxy;
+    struct sock_inodes own;
+    struct sock_list sockets;
+};
+
+static void look_done(struct look *l)
+{
+    free(l->up);
+    traffic_proxy_done(&l->proxy);
+    sock_inodes_done(&l->own);
+    sock_list_done(&l->sockets);
+}
+
+/* The colour's ports: HTTP, and that of the websockets if it is another, else 0. */
+static void ports_of(const struct spec *s, uint16_t ret[2])
+{
+    const struct spec_traffic *t = &s->traffic;
+    ret[0] = spec_port_number(s, t->port);
+    ret[1] = t->websockets == WS_OWN_PORT ? spec_port_number(s, t->ws_port) : 0;
+}
+
+static void add_ports(const struct spec *s, uint16_t *to)
+{
+    uint16_t ports[2];
+    ports_of(s, ports);
+    for (size_t i = 0; i < ARRAY_LEN(ports); i++)
+        if (ports[i])
+            to[to[0] ? to[1] ? to[2] ? 3 : 2 : 1 : 0] = ports[i];
+}
+
+/* only: COLOUR_NONE for both. */
+static int look_at(const struct driver_ctx *ctx, enum colour only, struct look *l, struct err *err)
+{
+    struct caddy c = {.admin = traffic_spec(ctx)->traffic.admin};
+    struct sock_filter_by by = {.protocol = IPPROTO_TCP, .states = STATES_OPEN, .tcp_info = true};
+    for (int i = GREEN; i < COLOURS; i++)
+        if (only == COLOUR_NONE || only == (enum colour)i)
+            add_ports(ctx->side[i], by.either);
+    l->up = x_alloc(UPSTREAMS_MAX * sizeof(*l->up));
+    if (caddy_upstreams(&c, l->up, UPSTREAMS_MAX, &l->up_n, err) < 0 ||
+        traffic_proxy_find(ctx, &l->proxy, err) < 0)
+        return -1;
+    sys_proc_sockets(sys_proc_self().pid, &l->own);
+    return sys_sockets(&by, &l->sockets, err);
+}
+
+static void count_upstreams(const struct spec *s, const struct look *l, struct traffic_load *ret)
 {
     char http[64], ws[64];
-    cleanup_free struct caddy_upstream *up = x_alloc(UPSTREAMS_MAX * sizeof(*up));
-    size_t n = 0;
-    struct caddy c = {.admin = s->traffic.admin};
-    if (caddy_upstreams(&c, up, UPSTREAMS_MAX, &n, err) < 0)
-        return -1;
     caddyfile_dial(http, sizeof(http), s, false);
     caddyfile_dial(ws, sizeof(ws), s, true);
-    for (size_t i = 0; i < n; i++) {
-        if (str_eq(up[i].dial, http)) {
+    for (size_t i = 0; i < l->up_n; i++) {
+        if (str_eq(l->up[i].dial, http)) {
             ret->listed = true;
-            ret->requests = up[i].requests;
-        } else if (*ws && str_eq(up[i].dial, ws)) {
-            ret->websockets = up[i].requests;
+            ret->requests = l->up[i].requests;
+        } else if (*ws && str_eq(l->up[i].dial, ws)) {
+            ret->websockets = l->up[i].requests;
         }
     }
-    return 0;
+}
+
+static void load_of(const struct spec *s, const struct look *l, struct traffic_load *ret)
+{
+    uint16_t ports[2];
+    struct count count = {.s = s, .proxy = &l->proxy, .own = &l->own, .to = ret};
+    *ret = (struct traffic_load){0};
+    ports_of(s, ports);
+    count_upstreams(s, l, ret);
+    count_port(&count, &l->sockets, ports[0], true);
+    if (ports[1])
+        count_port(&count, &l->sockets, ports[1], false);
+    if (s->traffic.websockets == WS_SAME_PORT && ret->websockets)
+        ret->waiting = 0; /* an open websocket looks like one that waits */
 }
 
 int traffic_caddy_load(const struct driver_ctx *ctx, enum colour c, struct traffic_load *ret,
                        struct err *err)
 {
-    const struct spec *s = ctx->side[c];
-    const struct spec_traffic *t = &s->traffic;
-    struct traffic_load l = {0};
-    cleanup(traffic_proxy_done) struct traffic_proxy proxy = {0};
-    cleanup_sock_inodes struct sock_inodes own = {0};
-    if (count_upstreams(s, &l, err) < 0 || traffic_proxy_find(ctx, &proxy, err) < 0)
+    cleanup(look_done) struct look l = {0};
+    if (look_at(ctx, c, &l, err) < 0)
         return -1;
-    sys_proc_sockets(sys_proc_self().pid, &own);
-    struct count count = {.s = s, .proxy = &proxy, .own = &own, .to = &l};
-    uint16_t http = spec_port_number(s, t->port);
-    uint16_t ws = t->websockets == WS_OWN_PORT ? spec_port_number(s, t->ws_port) : 0;
-    cleanup_sock_list struct sock_list all = {0};
-    struct sock_filter_by by = {
-        .protocol = IPPROTO_TCP, .states = STATES_OPEN, .tcp_info = true, .either = {http, ws}};
-    if (sys_sockets(&by, &all, err) < 0)
+    load_of(ctx->side[c], &l, ret);
+    return 0;
+}
+
+int traffic_caddy_loads(const struct driver_ctx *ctx, struct traffic_load *ret, struct err *err)
+{
+    cleanup(look_done) struct look l = {0};
+    if (look_at(ctx, COLOUR_NONE, &l, err) < 0)
         return -1;
-    count_port(&count, &all, http, true);
-    if (ws)
-        count_port(&count, &all, ws, false);
-    if (t->websockets == WS_SAME_PORT && l.websockets)
-        l.waiting = 0; /* an open websocket looks like one that waits */
-    *ret = l;
+    for (int c = GREEN; c < COLOURS; c++)
+        load_of(ctx->side[c], &l, &ret[c]);
     return 0;
 }

@@ -51,6 +51,9 @@ typedef int traffic_verify_fn(const struct driver_ctx *ctx, enum colour to, stru
 typedef int traffic_load_fn(const struct driver_ctx *ctx, enum colour c, struct traffic_load *ret,
                             struct err *err);
 
+/* Of both colours, looked at once. ret: COLOURS of them. */
+typedef int traffic_loads_fn(const struct driver_ctx *ctx, struct traffic_load *ret, struct err *err);
+
 /* The README in the flag directory: what serves now, the two commands that flip, what not to destroy. */
 typedef int traffic_readme_fn(const struct driver_ctx *ctx, const char *state_line,
                               struct err *err);
@@ -68,6 +71,7 @@ struct traffic_ops {
     traffic_preview_fn *preview;
     traffic_verify_fn *verify;
     traffic_load_fn *load;
+    traffic_loads_fn *loads;
     traffic_readme_fn *readme;
     traffic_failover_fn *failover;
 };
