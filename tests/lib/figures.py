@@ -16,7 +16,7 @@ import time
 from .service import TOOL
 from .waiting import wait_for
 
-SPEC = {"traffic": {"drain": {"deadline": "30s", "websockets": "1s"}}}
+SPEC = {"version_policy": {"downgrade": "any"}, "traffic": {"drain": {"deadline": "30s", "websockets": "1s"}}}
 BODIES = [{"method": "getSlot"}, {"method": "getBlock", "params": [150]}, {"method": "getVersion"}]
 SOCKETS = 50
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
