@@ -32,6 +32,17 @@ static bool before_flip(const struct engine *e)
     return e->up->state == STATE_PREPARING || e->up->state == STATE_PREPARED;
 }
 
+/* The loser of a rollback is not needed, unless it alone has what was written since the flip. */
+static bool loser_is_idle(struct engine *e)
+{
+    cleanup_str struct str after = {0};
+    struct err ignored = {0};
+    if (e->up->state != STATE_ROLLED_BACK)
+        return false;
+    return e->ctx.side[e->up->to]->writes == WRITES_REPLAYED ||
+           (journal_meta_get(e->j, "rollback.after_flip", &after, &ignored) > 0 && str_eq(str_cstr(&after), "no"));
+}
+
 int engine_space_low(struct engine *e)
 {
     struct err ignored = {0};
@@ -43,14 +54,14 @@ int flow_space(struct engine *e, bool act, struct err *err)
     const struct spec_space *sp = &e->ctx.side[e->up->from]->space;
     const struct spec_volume *v = NULL;
     uint64_t left = 0;
-    if ((!sp->floor_bytes && !sp->last_floor_bytes) || e->up->state == STATE_ROLLED_BACK)
+    if (!sp->floor_bytes && !sp->last_floor_bytes)
         return 0;
     if (least_free(e, &left, &v, err) < 0)
         return -1;
     bool low = left < sp->floor_bytes, lowest = left < sp->last_floor_bytes;
     if (!low && !lowest)
         return 0;
-    bool may = before_flip(e) || (sp->after_flip == SPACE_GIVE_UP_ROLLBACK && e->up->state == STATE_PROMOTED);
+    bool may = before_flip(e) || loser_is_idle(e) || (sp->after_flip == SPACE_GIVE_UP_ROLLBACK && e->up->state == STATE_PROMOTED);
     struct instance_facts standby = {0};
     if (e->runtime->inspect(&e->ctx, e->up->to, &standby, err) < 0)
         return -1;
