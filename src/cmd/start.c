@@ -11,20 +11,37 @@ static const struct cmd_option start_options[] = {
     {0},
 };
 
+static int boot_one(struct session *s, enum colour c, struct err *err)
+{
+    struct instance_facts f = {0};
+    bool standby = s->open && c == s->up.to && !s->up.flipped;
+    if (s->engine.runtime->inspect(&s->engine.ctx, c, &f, err) < 0)
+        return -1;
+    if (!f.boot || f.state == INSTANCE_RUNNING)
+        return 0;
+    if (s->engine.runtime->start(&s->engine.ctx, c, standby, err) < 0)
+        return err_ctx(err, "start %s", colour_name(c));
+    event_note(&s->out, "started %s", colour_name(c));
+    return 0;
+}
+
+/* Live first; whatever one of the three cannot do, the others are tried. */
 static int start_boot(struct session *s, struct err *err)
 {
-    for (int c = GREEN; c < COLOURS; c++) {
-        struct instance_facts f = {0};
-        bool standby = s->open && (enum colour)c == s->up.to && !s->up.flipped;
-        if (s->engine.runtime->inspect(&s->engine.ctx, (enum colour)c, &f, err) < 0)
-            return -1;
-        if (!f.boot || f.state == INSTANCE_RUNNING)
+    enum colour first = s->live == COLOUR_NONE ? GREEN : s->live;
+    struct err each[3] = {0};
+    int r = boot_one(s, first, &each[0]);
+    r |= boot_one(s, colour_other(first), &each[1]);
+    r |= s->open ? session_guard(s, &each[2]) : 0;
+    for (size_t i = 0; i < ARRAY_LEN(each); i++) {
+        if (each[i].code == ERR_NONE)
             continue;
-        if (s->engine.runtime->start(&s->engine.ctx, (enum colour)c, standby, err) < 0)
-            return err_ctx(err, "start %s", colour_name((enum colour)c));
-        event_note(&s->out, "started %s", colour_name((enum colour)c));
+        if (err->code == ERR_NONE)
+            *err = each[i];
+        else
+            event_warn(&s->out, "%s", each[i].msg);
     }
-    return s->open ? session_guard(s, err) : 0;
+    return r;
 }
 
 static int first_start(struct session *s, struct err *err)
