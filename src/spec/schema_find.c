@@ -15,6 +15,8 @@ bool schema_is_child(const struct schema_key *k, const char *prefix)
 {
     const char *p = k->path;
     while (*prefix) {
+        if (*p != *prefix && *p != '*') /* most keys, and each command asks for all of them */
+            return false;
         size_t pn = strcspn(p, "."), wn = strcspn(prefix, ".");
         if (!p[pn] || !word_matches(p, pn, prefix, wn))
             return false;
