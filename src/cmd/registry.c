@@ -22,6 +22,7 @@
     X(cleanup) \
     X(resume) \
     X(history) \
+    X(report) \
     X(lock) \
     X(with_lock) \
     X(guard) \

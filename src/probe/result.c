@@ -229,6 +229,7 @@ json_t *probe_result_json(const struct probe_result *r)
         "failures", failures_json(r));
     json_object_set_new(j, "idle_closed", count(r->idle_closed));
     json_object_set_new(j, "clean", json_boolean(probe_clean(r)));
+    json_object_set_new(j, "started_ms", json_real((double)r->started_wall / 1e6));
     json_object_set_new(j, "started", json_integer(r->started_wall / NSEC_S));
     if (r->slots_seen)
         json_object_set_new(j, "slots",

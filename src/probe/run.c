@@ -176,11 +176,8 @@ static void *probe_main(void *ctx)
     return NULL;
 }
 
-static int defaults(struct probe_options *o, struct err *err)
+static int check_times(const struct probe_options *o, struct err *err)
 {
-    if (!o->url)
-        return err_set(err, ERR_USAGE, "the probe needs a URL");
-    o->rate = o->rate == 0 ? 500 : o->rate;
     if (o->ramp_to != 0 && !o->duration)
         return err_set(err, ERR_USAGE, "a ramp to %g needs a duration: when it is reached",
                        o->ramp_to);
@@ -189,6 +186,14 @@ static int defaults(struct probe_options *o, struct err *err)
                        o->ramp_to);
     if (o->series && o->series < 10 * NSEC_MS)
         return err_set(err, ERR_USAGE, "a series needs stretches of 10 ms at least");
+    return 0;
+}
+
+static int defaults(struct probe_options *o, struct err *err)
+{
+    if (!o->url)
+        return err_set(err, ERR_USAGE, "the probe needs a URL");
+    o->rate = o->rate == 0 ? 500 : o->rate;
     if (!isfinite(o->rate) || o->rate < 0.01 || o->rate > 1e6)
         return err_set(err, ERR_USAGE, "rate %g: has to be from 0.01 to 1000000 a second", o->rate);
     if (o->fresh_percent > 100)
@@ -200,7 +205,7 @@ static int defaults(struct probe_options *o, struct err *err)
     o->colour_header = o->colour_header ? o->colour_header : "X-Changeover-Colour";
     if (!o->slow_body && !o->slow_path)
         o->slow_every = 0;
-    return 0;
+    return check_times(o, err);
 }
 
 static int open_descriptors(struct probe *p, struct err *err)
