@@ -254,23 +254,35 @@ static int check_quiet(const struct driver_ctx *ctx, enum colour old, const stru
                    colour_name(old), sent, (long long)(took / NSEC_MS), may);
 }
 
+/* The front answers as `to`, and nothing goes to the other meanwhile. On a machine that is short of processors a request
+ * that was let in before the flip is sent to its backend long after it: such are over by the next round, while a
+ * Caddy that still sends there is caught by our own requests in each of them. */
+static int prove_quiet(const struct driver_ctx *ctx, enum colour to, const char *who, struct err *err)
+{
+    enum { ROUNDS = 3 };
+    for (int round = 1;; round++) {
+        cleanup_sock_list struct sock_list first = {0};
+        nsec_t since = sys_clock_mono();
+        if (sockets_to(ctx, colour_other(to), &first, err) < 0 || ask_front(ctx, to, who, err) < 0)
+            return -1;
+        if (check_quiet(ctx, colour_other(to), &first, since, err) == 0)
+            return 0;
+        if (round == ROUNDS || err->code == ERR_INTERRUPTED)
+            return -1;
+        err_clear(err);
+    }
+}
+
 int traffic_caddy_verify(const struct driver_ctx *ctx, enum colour to, struct err *err)
 {
-    enum colour old = colour_other(to);
     struct query q[ASKED] = {0};
-    cleanup_sock_list struct sock_list first = {0};
     int r = wait_seen(ctx, to, err);
     if (r == 0)
         r = ask_both(ctx, to, q, err);
     if (r == 0)
         sys_sleep(SETTLE);
-    nsec_t since = sys_clock_mono();
     if (r == 0)
-        r = sockets_to(ctx, old, &first, err);
-    if (r == 0)
-        r = ask_front(ctx, to, str_cstr(&q[PREVIEW].value), err);
-    if (r == 0)
-        r = check_quiet(ctx, old, &first, since, err);
+        r = prove_quiet(ctx, to, str_cstr(&q[PREVIEW].value), err);
     query_done(q, ASKED);
     return r == 0 ? 0 : err_ctx(err, "the traffic is not proven to be at %s", colour_name(to));
 }
