@@ -295,7 +295,8 @@ static void take_guard(struct session *s, struct status_view *v)
                                 .service_dir = s->service_dir};
     int n = guard_alive(&place);
     str_format(v->guard, sizeof(v->guard), "%s",
-               n == GUARD_ROLES ? "lives"
+               n && !s->open && !s->side[GREEN]->traffic.failover ? "not needed (ends in a moment)"
+               : n == GUARD_ROLES ? "lives"
                : n              ? "lives (one of two)"
                : s->open        ? "DEAD: changeover resume starts it"
                                 : "not needed");
