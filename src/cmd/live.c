@@ -1,6 +1,7 @@
 #include "cmd/live.h"
 
 #include "driver/ask.h"
+#include "driver/owner.h"
 #include "driver/storage/ops.h"
 #include "engine/gate.h"
 
@@ -82,7 +83,8 @@ int live_settle_in(struct session *s, enum colour c, const char *version, struct
     if (s->engine.traffic && (s->engine.traffic->point(&s->engine.ctx, c, err) < 0 ||
                               s->engine.traffic->readme(&s->engine.ctx, "steady", err) < 0))
         return -1;
-    if (journal_live_set(s->j, c, err) < 0)
+    if (owner_write(s->side[c]->traffic.flag_dir, s->service_dir, err) < 0 ||
+        journal_live_set(s->j, c, err) < 0)
         return -1;
     s->live = c;
     return 0;

@@ -36,6 +36,8 @@ void check_instances(struct check *c);
 void check_version(struct check *c);
 void check_system(struct check *c);
 void check_others(struct check *c);
+void check_boot(struct check *c);
+void check_owner(struct check *c);
 
 /* A problem that stands in the way only once a colour is live. */
 static inline enum finding_level check_level(const struct check *c)

@@ -286,6 +286,14 @@ def test_two_services_that_share_a_path(service):
     assert "node" in done.stdout and "ledger" in done.stdout, done.stdout
 
 
+def test_two_state_directories_for_one_service(service):
+    args = service.argv("check")
+    args[args.index(str(service.dir / "state"))] = str(service.dir / "elsewhere")
+    done = subprocess.run(args, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and f"{service.dir}/state/node" in done.stdout, done.stdout + done.stderr
+    assert f"--state-dir {service.dir}/state" in done.stdout, done.stdout
+
+
 def test_a_clone_that_would_pause_live_for_too_long(service):
     service.change_spec({"freeze": {"max": "1ms"}})
     prepare(service, says=["freeze.max", "reflink", "consistency: none"])
