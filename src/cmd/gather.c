@@ -308,6 +308,10 @@ static void take_notes(struct session *s, struct status_view *v)
     hole_words(s->j, &s->up, hole, sizeof(hole));
     if (s->open && *hole)
         strv_add(&v->notes, hole);
+    char space[512];
+    flow_space_words(&s->engine, space, sizeof(space));
+    if (s->open && *space)
+        strv_add(&v->notes, space);
     if (s->file_problem)
         strv_add(&v->notes, s->file_problem);
     for (int c = GREEN; c < COLOURS; c++)

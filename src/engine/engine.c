@@ -181,13 +181,10 @@ static int run_step(struct engine *e, const struct plan_step *s, struct err *err
     return finish_step(e, s, result, sys_clock_mono() - begun, err);
 }
 
-int engine_run(struct engine *e, const struct plan *plan, const struct plan_step **ret_failed,
-               struct err *err)
+int engine_run(struct engine *e, const struct plan *plan, struct err *err)
 {
     for (size_t i = 0; i < plan->n; i++) {
         const struct plan_step *s = &plan->steps[i];
-        if (ret_failed)
-            *ret_failed = s;
         if (sys_interrupted())
             return err_set(err, ERR_INTERRUPTED, "asked to end before %s", s->name);
         e->step = s;
@@ -196,8 +193,6 @@ int engine_run(struct engine *e, const struct plan *plan, const struct plan_step
         if (r < 0)
             return -1;
     }
-    if (ret_failed)
-        *ret_failed = NULL;
     return 0;
 }
 

@@ -54,9 +54,8 @@ int engine_space_low(struct engine *e);
 void engine_init(struct engine *e);
 
 /* Runs every step. On an error the failing step's own undo has been run if it has one; the steps before it
- * stand. *ret_failed (may be NULL) is the failing step. Interrupted between steps: ERR_INTERRUPTED. */
-must_check int engine_run(struct engine *e, const struct plan *plan,
-                          const struct plan_step **ret_failed, struct err *err);
+ * stand. Interrupted between steps: ERR_INTERRUPTED. */
+must_check int engine_run(struct engine *e, const struct plan *plan, struct err *err);
 
 /* Undoes every done or intended step of the plan, last first. */
 must_check int engine_undo(struct engine *e, const struct plan *plan, struct err *err);

@@ -43,13 +43,13 @@ void flow_headline(struct engine *e, const char *text)
     event_emit(&e->tee, &(struct event){.kind = EVENT_PHASE, .text = text});
 }
 
-int flow_run_phase(struct engine *e, enum plan_phase phase, const struct plan_step **ret_failed,
+int flow_run_phase(struct engine *e, enum plan_phase phase,
                    struct plan *plan, struct err *err)
 {
     struct plan_goal goal;
     engine_goal(e, &goal);
     plan_make(phase, &goal, plan);
-    return engine_run(e, plan, ret_failed, err);
+    return engine_run(e, plan, err);
 }
 
 void flow_readme(struct engine *e)
@@ -103,8 +103,7 @@ static int abandon(struct engine *e, const struct plan *plan, struct err *err)
                     colour_name(e->up->from));
 }
 
-static int prepare_failed(struct engine *e, const struct plan *plan, const struct plan_step *failed,
-                          struct err *err)
+static int prepare_failed(struct engine *e, const struct plan *plan, struct err *err)
 {
     if (e->space_low) {
         struct err why = {0};
@@ -127,7 +126,6 @@ static int prepare_failed(struct engine *e, const struct plan *plan, const struc
                        started.status == STEP_DONE;
     if (!was_started)
         return abandon(e, plan, err);
-    (void)failed;
     err->code = ERR_GATE;
     return err_hint(err, "look at %s's log; then changeover prepare (waits again), or changeover rollback; %s serves as before",
                     colour_name(e->up->to), colour_name(e->up->from));
@@ -140,9 +138,8 @@ int flow_prepare(struct engine *e, struct err *err)
              e->up->version_from, colour_name(e->up->to), e->up->version_to, e->up->id);
     flow_headline(e, text);
     cleanup_plan struct plan plan = {0};
-    const struct plan_step *failed = NULL;
-    if (flow_run_phase(e, PHASE_PREPARE, &failed, &plan, err) < 0)
-        return prepare_failed(e, &plan, failed, err);
+    if (flow_run_phase(e, PHASE_PREPARE, &plan, err) < 0)
+        return prepare_failed(e, &plan, err);
     if (hole_end(e, err) < 0)
         return -1;
     if (e->up->state == STATE_PREPARING && flow_enter(e, STATE_PREPARED, false, err) < 0)
@@ -220,7 +217,7 @@ static int finish_failed(struct engine *e, struct err *err)
 static int finish(struct engine *e, struct err *err)
 {
     cleanup_plan struct plan plan = {0};
-    if (flow_run_phase(e, PHASE_FINISH, NULL, &plan, err) < 0)
+    if (flow_run_phase(e, PHASE_FINISH, &plan, err) < 0)
         return finish_failed(e, err);
     if (flow_enter(e, STATE_PROMOTED, true, err) < 0)
         return -1;
@@ -280,7 +277,7 @@ int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
     if (journal_step(e->j, e->up->id, "finish/drain", &row, err) < 0)
         return -1;
     cleanup_plan struct plan plan = {0};
-    if (row.status == STEP_NONE && flow_run_phase(e, PHASE_PROMOTE, NULL, &plan, err) < 0)
+    if (row.status == STEP_NONE && flow_run_phase(e, PHASE_PROMOTE, &plan, err) < 0)
         return promote_failed(e, err);
     return confirm_within ? await_confirm(e, confirm_within, err) : finish(e, err);
 }

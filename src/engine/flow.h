@@ -37,3 +37,6 @@ void flow_loss(const struct engine *e, char *buf, size_t size);
 /* The space floors. act false: 1 if there is something to do, 0 not. act: below space.floor the standby is stopped; below
  * space.last_floor its clone is destroyed (after the flip: the old side's, only if the spec says so). */
 must_check int flow_space(struct engine *e, bool act, struct err *err);
+
+/* What status says of the space floors; "" while there is room. */
+void flow_space_words(struct engine *e, char *buf, size_t size);

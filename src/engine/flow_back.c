@@ -105,7 +105,7 @@ int flow_rollback(struct engine *e, const char *why, struct err *err)
         return -1;
     cleanup_plan struct plan plan = {0};
     plan_make(PHASE_ROLLBACK, &goal, &plan);
-    if (engine_run(e, &plan, NULL, err) < 0) {
+    if (engine_run(e, &plan, err) < 0) {
         if (err->code == ERR_INTERRUPTED)
             return flow_interrupted(e, err);
         err->code = err->code == ERR_GATE ? ERR_GATE : ERR_HALFWAY;
@@ -128,7 +128,7 @@ int flow_cleanup(struct engine *e, struct err *err)
     if (e->up->state != STATE_CLEANING && flow_enter(e, STATE_CLEANING, false, err) < 0)
         return -1;
     cleanup_plan struct plan plan = {0};
-    if (flow_run_phase(e, PHASE_CLEANUP, NULL, &plan, err) < 0) {
+    if (flow_run_phase(e, PHASE_CLEANUP, &plan, err) < 0) {
         if (err->code == ERR_INTERRUPTED)
             return flow_interrupted(e, err);
         err->code = ERR_HALFWAY;

@@ -14,7 +14,7 @@ must_check int flow_commit(struct engine *e, const struct upgrade *was, bool ok,
 must_check int flow_enter(struct engine *e, enum upgrade_state to, bool promise_over, struct err *err);
 
 void flow_headline(struct engine *e, const char *text);
-must_check int flow_run_phase(struct engine *e, enum plan_phase phase, const struct plan_step **ret_failed,
+must_check int flow_run_phase(struct engine *e, enum plan_phase phase,
                               struct plan *plan, struct err *err);
 
 /* The README by hand, in the flag directory. Its failure stops nothing: it is for the day when we are gone. */

@@ -49,6 +49,30 @@ int engine_space_low(struct engine *e)
     return flow_space(e, false, &ignored) > 0;
 }
 
+static void describe(uint64_t left, const struct spec_volume *v, char *buf, size_t size)
+{
+    char free_words[16];
+    str_format(buf, size, "only %s free at '%s' (volume %s)", str_bytes(free_words, sizeof(free_words), left),
+               v->path, v->name);
+}
+
+void flow_space_words(struct engine *e, char *buf, size_t size)
+{
+    const struct spec_space *sp = &e->ctx.side[e->up->from]->space;
+    const struct spec_volume *v = NULL;
+    struct err ignored = {0};
+    uint64_t left = 0;
+    char what[256];
+    buf[0] = '\0';
+    if (least_free(e, &left, &v, &ignored) < 0 || !v || left >= sp->floor_bytes)
+        return;
+    describe(left, v, what, sizeof(what));
+    str_format(buf, size, "%s, below the %s floor: %s", what, left < sp->last_floor_bytes ? "last" : "first",
+               before_flip(e)                                 ? "the guard stops the standby"
+               : sp->after_flip == SPACE_GIVE_UP_ROLLBACK     ? "the way back is given up if it goes on"
+                                                              : "nothing is destroyed by itself after the flip; changeover cleanup makes room");
+}
+
 int flow_space(struct engine *e, bool act, struct err *err)
 {
     const struct spec_space *sp = &e->ctx.side[e->up->from]->space;
@@ -61,16 +85,16 @@ int flow_space(struct engine *e, bool act, struct err *err)
     bool low = left < sp->floor_bytes, lowest = left < sp->last_floor_bytes;
     if (!low && !lowest)
         return 0;
-    bool may = before_flip(e) || loser_is_idle(e) || (sp->after_flip == SPACE_GIVE_UP_ROLLBACK && e->up->state == STATE_PROMOTED);
+    bool may = before_flip(e) || loser_is_idle(e) ||
+               (sp->after_flip == SPACE_GIVE_UP_ROLLBACK && e->up->state == STATE_PROMOTED);
     struct instance_facts standby = {0};
     if (e->runtime->inspect(&e->ctx, e->up->to, &standby, err) < 0)
         return -1;
     bool stop = before_flip(e) && standby.state == INSTANCE_RUNNING;
     if (!act)
         return stop || (lowest && may);
-    char free_words[16], why[256];
-    str_format(why, sizeof(why), "only %s free at '%s' (volume %s)",
-               str_bytes(free_words, sizeof(free_words), left), v->path, v->name);
+    char why[256];
+    describe(left, v, why, sizeof(why));
     if (before_flip(e)) {
         event_warn(e->ctx.sink, "%s: stopping the standby", why);
         if (flow_rollback(e, why, err) < 0)
