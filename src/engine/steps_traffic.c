@@ -102,43 +102,77 @@ static int drain_late(const struct plan_step *s, const struct traffic_load *l, s
                          "or traffic.ignore_peers in the spec");
 }
 
+/* One drain in progress. */
+struct drain {
+    const struct spec_traffic *t;
+    nsec_t begun, busy_since; /* busy_since: since when it has not been quiet */
+    int zeros;                /* quiet looks in a row */
+    struct traffic_load load;
+};
+
+/* Looks once. A proxy that is slow to answer is no reason to end: that counts as not quiet, until the deadline. */
+static int drain_look(struct engine *e, const struct plan_step *s, struct drain *d, struct err *err)
+{
+    struct err look_err = {0};
+    struct traffic_load l = {0};
+    bool seen = e->traffic->load(&e->ctx, s->colour, &l, &look_err) == 0;
+    nsec_t now = sys_clock_mono();
+    if (seen)
+        d->load = l;
+    d->zeros = seen && quiet(e, &l) ? d->zeros + 1 : 0;
+    if (d->zeros)
+        d->busy_since = now;
+    if (now - d->busy_since < d->t->drain_deadline)
+        return 0;
+    if (seen)
+        return drain_late(s, &d->load, err);
+    *err = look_err;
+    err->code = ERR_GATE;
+    return err_ctx(err, "%s cannot be shown to be drained, and keeps running", colour_name(s->colour));
+}
+
+static bool drained(const struct engine *e, const struct drain *d)
+{
+    return d->zeros >= DRAIN_ZEROS && (d->load.websockets == 0 || e->drop ||
+                                       sys_clock_mono() - d->begun >= d->t->drain_websockets);
+}
+
+static void drain_progress(struct engine *e, const struct plan_step *s, const struct drain *d)
+{
+    char text[128];
+    snprintf(text, sizeof(text), "draining %s: %d requests, %d websockets, %d direct", colour_name(s->colour),
+             d->load.requests, d->load.websockets, d->load.foreign);
+    /* What is waited for: requests and direct clients, and after them the websockets. */
+    nsec_t from = d->zeros ? d->begun : d->busy_since, most = d->zeros ? d->t->drain_websockets : d->t->drain_deadline;
+    nsec_t spent = sys_clock_mono() - from;
+    event_progress(&e->tee, text, (double)spent / 1e9, (double)most / 1e9, "s", 0, most - spent);
+}
+
 static int drain_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
+    struct instance_facts inst = {0};
     if (!e->traffic)
         return 0;
-    struct instance_facts inst = {0};
     if (e->runtime->inspect(&e->ctx, s->colour, &inst, err) < 0)
         return -1;
     if (inst.state != INSTANCE_RUNNING) {
         snprintf(result, STEP_RESULT, "%s does not run: nothing to drain", colour_name(s->colour));
         return 0;
     }
-    const struct spec_traffic *t = &e->ctx.side[s->colour]->traffic;
-    nsec_t begun = sys_clock_mono(), deadline = begun + t->drain_deadline;
-    struct traffic_load l = {0};
-    for (int zeros = 0;;) {
+    struct drain d = {.t = &e->ctx.side[s->colour]->traffic, .begun = sys_clock_mono()};
+    d.busy_since = d.begun;
+    for (;;) {
         if (driver_poll(&e->ctx))
             return err_set(err, ERR_INTERRUPTED, "asked to end while %s was drained", colour_name(s->colour));
-        l = (struct traffic_load){0};
-        if (e->traffic->load(&e->ctx, s->colour, &l, err) < 0)
+        if (drain_look(e, s, &d, err) < 0)
             return -1;
-        zeros = quiet(e, &l) ? zeros + 1 : 0;
-        nsec_t now = sys_clock_mono();
-        if (zeros >= DRAIN_ZEROS && (l.websockets == 0 || now >= begun + t->drain_websockets || e->drop))
+        if (drained(e, &d))
             break;
-        if (now >= deadline && zeros < DRAIN_ZEROS && (zeros == 0 || now >= deadline + NSEC_S))
-            return drain_late(s, &l, err);
-        char text[128];
-        snprintf(text, sizeof(text), "draining %s: %d requests, %d websockets, %d direct", colour_name(s->colour),
-                 l.requests, l.websockets, l.foreign);
-        /* What is waited for: requests and direct clients, and after them the websockets. */
-        nsec_t most = zeros ? t->drain_websockets : t->drain_deadline;
-        event_progress(&e->tee, text, (double)(now - begun) / 1e9, (double)most / 1e9, "s", 0,
-                       begun + most - now);
-        sys_sleep(zeros ? DRAIN_LOOK : 2 * DRAIN_LOOK);
+        drain_progress(e, s, &d);
+        sys_sleep(d.zeros ? DRAIN_LOOK : 2 * DRAIN_LOOK);
     }
     snprintf(result, STEP_RESULT, "%s has no request in flight; %d websocket%s left, which its stop closes",
-             colour_name(s->colour), l.websockets, l.websockets == 1 ? "" : "s");
+             colour_name(s->colour), d.load.websockets, d.load.websockets == 1 ? "" : "s");
     return 0;
 }
 

@@ -6,13 +6,6 @@
 
 #include <fcntl.h>
 
-static int reflink_inspect(const struct driver_ctx *ctx, const struct spec_volume *src,
-                           const struct spec_volume *dst, enum colour dst_colour, bool measure,
-                           struct storage_facts *ret, struct err *err)
-{
-    return storage_tree_inspect(ctx, src, dst, dst_colour, measure, TREE_REFLINK, ret, err);
-}
-
 /* FICLONE writes a file's dirty pages out before it shares its blocks (ioctl_ficlonerange(2)): done now, while nothing
  * is paused, it leaves little to do in the pause. */
 static int flush_source(const struct spec_volume *src, struct err *err)
@@ -21,6 +14,16 @@ static int flush_source(const struct spec_volume *src, struct err *err)
     if (fd < 0 || sys_fs_sync(fd) < 0)
         return err_sys(err, ERR_FAILED, "volume '%s': write '%s' out to disk", src->name, src->path);
     return 0;
+}
+
+static int reflink_inspect(const struct driver_ctx *ctx, const struct spec_volume *src,
+                           const struct spec_volume *dst, enum colour dst_colour, bool measure,
+                           struct storage_facts *ret, struct err *err)
+{
+    /* The clone will find its source written out, so the estimate must, too. */
+    if (measure && sys_path_kind(src->path) == SYS_DIR && flush_source(src, err) < 0)
+        return -1;
+    return storage_tree_inspect(ctx, src, dst, dst_colour, measure, TREE_REFLINK, ret, err);
 }
 
 static int reflink_begin(const struct driver_ctx *ctx, const struct spec_volume *src,

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of one question through the front or a preview: a busy machine may be slow, and slow is not wrong. */
+#define ANSWER_MAX (10 * NSEC_S)
+
 char *traffic_flag_path(const struct spec *s, const char *name)
 {
     return x_asprintf("%s/%s", s->traffic.flag_dir, name);
@@ -62,7 +65,7 @@ void traffic_identify_query(const struct driver_ctx *ctx, enum traffic_via via, 
 {
     const struct spec *s = traffic_spec(ctx);
     const struct spec_query *ask = &s->traffic.identify;
-    *q = (struct query){.ask = query_of_spec(ask), .timeout = 2 * NSEC_S};
+    *q = (struct query){.ask = query_of_spec(ask), .timeout = ANSWER_MAX};
     if (via != VIA_FRONT) {
         const struct spec *side = ctx->side[c];
         query_local(q, via == VIA_PREVIEW ? s->traffic.preview_port[c]
