@@ -51,36 +51,10 @@ static int first_contact(struct session *s, struct err *err)
     return 0;
 }
 
-/* The traffic is back on the old side: rolled back like any other, but for the flip, which is found
- * done. The loss was named in the question. */
-static int accept_back(struct session *s, struct err *err)
-{
-    s->engine.loss_accepted = true;
-    return flow_rollback(&s->engine, "the flags were put back by hand", err);
-}
-
-/* An upgrade whose flip was done (or taken back) by hand goes on from there. */
+/* An upgrade whose flip was done (or taken back) by hand goes on from there. The loss was named in the question. */
 static int accept_open(struct session *s, enum colour c, struct err *err)
 {
-    if (journal_live_set(s->j, c, err) < 0)
-        return -1;
-    s->live = c;
-    if (c == s->up.from)
-        return accept_back(s, err);
-    if (journal_upgrade_flipped(s->j, &s->up, true, err) < 0)
-        return -1;
-    /* What promote would have proven has just been gated; what is left is to drain and stop the old
-     * side. */
-    static const char *const passed[] = {"promote/preview", "promote/flip", "promote/verify"};
-    for (size_t i = 0; i < ARRAY_LEN(passed); i++) {
-        int attempt;
-        if (journal_step_intend(s->j, s->up.id, passed[i], &attempt, err) < 0 ||
-            journal_step_end(s->j, s->up.id, passed[i], STEP_DONE, "by hand", err) < 0)
-            return -1;
-    }
-    if (journal_upgrade_move(s->j, &s->up, STATE_PROMOTING, NULL, err) < 0)
-        return -1;
-    return flow_promote(&s->engine, 0, err);
+    return c == s->up.from ? flow_rollback_by_hand(&s->engine, err) : flow_promote_by_hand(&s->engine, err);
 }
 
 static int ask(struct session *s, enum colour c, struct err *err)

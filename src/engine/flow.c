@@ -282,6 +282,29 @@ int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
     return confirm_within ? await_confirm(e, confirm_within, err) : finish(e, err);
 }
 
+/* What promote would have proven has just been gated; what is left is to drain and stop the old side. */
+static int note_flip_by_hand(struct engine *e, struct err *err)
+{
+    static const char *const passed[] = {"promote/preview", "promote/flip", "promote/verify"};
+    for (size_t i = 0; i < ARRAY_LEN(passed); i++) {
+        int attempt;
+        if (journal_step_intend(e->j, e->up->id, passed[i], &attempt, err) < 0 ||
+            journal_step_end(e->j, e->up->id, passed[i], STEP_DONE, "by hand", err) < 0)
+            return -1;
+    }
+    return journal_live_set(e->j, e->up->to, err) < 0 || journal_upgrade_flipped(e->j, e->up, true, err) < 0
+               ? -1
+               : flow_move(e, STATE_PROMOTING, NULL, err);
+}
+
+int flow_promote_by_hand(struct engine *e, struct err *err)
+{
+    struct upgrade was = *e->up;
+    if (journal_begin(e->j, err) < 0 || flow_commit(e, &was, note_flip_by_hand(e, err) == 0, err) < 0)
+        return -1;
+    return flow_promote(e, 0, err);
+}
+
 int flow_confirm(struct engine *e, struct err *err)
 {
     flow_headline(e, "confirm: the new colour stays");

@@ -14,6 +14,11 @@ must_check int flow_prepare(struct engine *e, struct err *err);
 /* prepared or promoting -> promoted, or awaiting-confirm if confirm_within > 0. */
 must_check int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err);
 
+/* The traffic was flipped by hand, and who has it now has passed its gate: claim and state follow at once, so that no kill
+ * leaves a claim that another command would act upon; then on as after a flip of ours, to promoted, or to rolled-back. */
+must_check int flow_promote_by_hand(struct engine *e, struct err *err);
+must_check int flow_rollback_by_hand(struct engine *e, struct err *err);
+
 /* awaiting-confirm -> promoted. */
 must_check int flow_confirm(struct engine *e, struct err *err);
 

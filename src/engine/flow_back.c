@@ -47,8 +47,9 @@ static int refuse_lossy_rollback(const struct engine *e, struct err *err)
                     colour_name(e->up->to));
 }
 
-/* Whether it goes over the flip is decided once: while we flip back, `flipped` becomes false. */
-static int begin_rollback(struct engine *e, struct err *err)
+/* Whether it goes over the flip is decided once: while we flip back, `flipped` becomes false. live: who has the
+ * traffic already, by hand, or NONE. */
+static int begin_rollback(struct engine *e, enum colour live, struct err *err)
 {
     struct upgrade was = *e->up;
     if (journal_begin(e->j, err) < 0)
@@ -56,6 +57,7 @@ static int begin_rollback(struct engine *e, struct err *err)
     bool ok = journal_meta_set(e->j, AFTER_FLIP, e->up->flipped ? "yes" : "no", err) == 0 &&
               journal_deadline_clear(e->j, CONFIRM_DEADLINE, err) == 0 &&
               journal_meta_set(e->j, CONFIRM_WITHIN, NULL, err) == 0 &&
+              (live == COLOUR_NONE || journal_live_set(e->j, live, err) == 0) &&
               flow_move(e, STATE_ROLLING_BACK, NULL, err) == 0;
     return flow_commit(e, &was, ok, err);
 }
@@ -79,6 +81,21 @@ static int end_half_stop(struct engine *e, struct err *err)
     return journal_step_end(e->j, e->up->id, FINISH_STOP, STEP_UNDONE, "the rollback came between", err);
 }
 
+static int go_back(struct engine *e, struct err *err)
+{
+    cleanup_str struct str after = {0};
+    cleanup_plan struct plan plan = {0};
+    struct plan_goal goal;
+    if (journal_meta_get(e->j, AFTER_FLIP, &after, err) < 0)
+        return -1;
+    engine_goal(e, &goal);
+    goal.after_flip = str_eq(str_cstr(&after), "yes");
+    if (engine_settle(e, err) < 0 || (goal.after_flip && end_half_stop(e, err) < 0))
+        return -1;
+    plan_make(PHASE_ROLLBACK, &goal, &plan);
+    return engine_run(e, &plan, err);
+}
+
 int flow_rollback(struct engine *e, const char *why, struct err *err)
 {
     if (e->up->state == STATE_ROLLED_BACK)
@@ -93,19 +110,9 @@ int flow_rollback(struct engine *e, const char *why, struct err *err)
     char text[640];
     str_format(text, sizeof(text), "rollback to %s (upgrade %s): %.500s", colour_name(e->up->from), e->up->id, why);
     flow_headline(e, text);
-    if (!begun && begin_rollback(e, err) < 0)
+    if (!begun && begin_rollback(e, COLOUR_NONE, err) < 0)
         return -1;
-    cleanup_str struct str after = {0};
-    if (journal_meta_get(e->j, AFTER_FLIP, &after, err) < 0)
-        return -1;
-    struct plan_goal goal;
-    engine_goal(e, &goal);
-    goal.after_flip = str_eq(str_cstr(&after), "yes");
-    if (engine_settle(e, err) < 0 || (goal.after_flip && end_half_stop(e, err) < 0))
-        return -1;
-    cleanup_plan struct plan plan = {0};
-    plan_make(PHASE_ROLLBACK, &goal, &plan);
-    if (engine_run(e, &plan, err) < 0) {
+    if (go_back(e, err) < 0) {
         if (err->code == ERR_INTERRUPTED)
             return flow_interrupted(e, err);
         err->code = err->code == ERR_GATE ? ERR_GATE : ERR_HALFWAY;
@@ -117,6 +124,15 @@ int flow_rollback(struct engine *e, const char *why, struct err *err)
         return -1;
     flow_readme(e);
     return 0;
+}
+
+int flow_rollback_by_hand(struct engine *e, struct err *err)
+{
+    e->loss_accepted = true; /* it was named to whoever accepted the flags */
+    if (e->up->state == STATE_ROLLING_BACK ? journal_live_set(e->j, e->up->from, err) < 0
+                                           : begin_rollback(e, e->up->from, err) < 0)
+        return -1;
+    return flow_rollback(e, "the flags were put back by hand", err);
 }
 
 /* --- cleanup --- */

@@ -71,6 +71,35 @@ def test_prepare_again_goes_on_with_the_version_it_was_killed_with(rig):
     clean(rig, "prepare again")
 
 
+def flip_by_hand(rig, colour):
+    """As the README in the flag directory says."""
+    (rig.service.flag_dir / f"active-{colour}").touch(0o644)
+    for path in rig.service.flag_dir.glob("active-*"):
+        if path.name != f"active-{colour}":
+            path.unlink()
+
+
+def test_killed_while_a_flip_by_hand_is_accepted(rig):
+    """A claim that went ahead of the upgrade's state would let the next command stop, or destroy, who serves."""
+    rig.prepare()
+    source, target = rig.sides()
+    flip_by_hand(rig, target)
+    rig.kill_at("state:promoting", "adopt", "--live", target, "-y")
+    rig.look("a flip by hand, killed", "promoting", target)
+    rig.run("resume")
+    settled(rig, "a flip by hand, resumed", recovery.PROMOTED)
+    clean(rig, "a flip by hand")
+    rig.prepare()
+    rig.run("promote", "--confirm-within", "10m")
+    source, target = rig.sides()
+    flip_by_hand(rig, source)
+    rig.kill_at("state:rolling-back", "adopt", "--live", source, "-y")
+    rig.look("flags put back by hand, killed", "rolling-back", source)
+    rig.run("rollback")
+    settled(rig, "flags put back by hand", recovery.ROLLED_BACK)
+    clean(rig, "flags put back by hand")
+
+
 # --- in the middle of effects ----------------------------------------------------------------------
 
 def frozen(rig, colour):

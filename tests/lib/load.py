@@ -1,7 +1,7 @@
 """An independent load through the front, for as long as a test wants: `changeover probe` as a process of its own.
 
     with Load(service) as load:
-        ...
+        ...                                  # slow is not lost: a busy machine has 15 s for an answer
         load.check("what was done meanwhile")    # nothing lost so far
     assert load.result["lost"] == 0
 """
@@ -30,7 +30,7 @@ class Load:
         with open(self.out, "wb") as out, open(self.dir / "err", "wb") as err:
             self.process = subprocess.Popen(
                 [BUILD / "src" / "changeover", "probe", self.url, "--rate", str(self.rate), "--data", self.body,
-                 "--log", self.log, "-o", "json", "-q", *map(str, self.args)],
+                 "--timeout", "15s", "--log", self.log, "-o", "json", "-q", *map(str, self.args)],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         wait_for(lambda: self.log.exists() and self.log.stat().st_size, "the first answers to the load")
         return self
