@@ -4,7 +4,8 @@
 
 int main(int argc, char **argv)
 {
-    /* Results and what is said beside them come in the order in which they were printed, in a pipe too. */
+    /* Results and what is said beside them come in the order in which they were printed, in a pipe
+     * too. */
     setvbuf(stdout, NULL, _IOLBF, 0);
     return cmd_main(argc, argv);
 }

@@ -31,9 +31,11 @@ const char *clock_words(char *buf, size_t size, nsec_t ns)
     else if (whole < 3600)
         snprintf(buf, size, whole % 60 ? "%lld m %lld s" : "%lld m", whole / 60, whole % 60);
     else if (whole < 2 * 86400)
-        snprintf(buf, size, whole % 3600 / 60 ? "%lld h %lld m" : "%lld h", whole / 3600, whole % 3600 / 60);
+        snprintf(buf, size, whole % 3600 / 60 ? "%lld h %lld m" : "%lld h", whole / 3600,
+                 whole % 3600 / 60);
     else
-        snprintf(buf, size, whole % 86400 / 3600 ? "%lld d %lld h" : "%lld d", whole / 86400, whole % 86400 / 3600);
+        snprintf(buf, size, whole % 86400 / 3600 ? "%lld d %lld h" : "%lld d", whole / 86400,
+                 whole % 86400 / 3600);
     drop_zero(buf);
     return buf;
 }
@@ -43,8 +45,8 @@ int clock_parse(const char *text, nsec_t *ret)
     static const struct {
         const char *suffix;
         nsec_t ns;
-    } unit[] = {{"ms", NSEC_MS}, {"s", NSEC_S}, {"m", NSEC_MIN}, {"h", NSEC_HOUR},
-                {"d", 24 * NSEC_HOUR}};
+    } unit[] = {
+        {"ms", NSEC_MS}, {"s", NSEC_S}, {"m", NSEC_MIN}, {"h", NSEC_HOUR}, {"d", 24 * NSEC_HOUR}};
     char *end;
     errno = 0;
     double v = strtod(text, &end);

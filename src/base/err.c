@@ -5,9 +5,9 @@
 #include <string.h>
 
 static const int exit_status[ERR_CODE_MAX] = {
-    [ERR_NONE] = 0,    [ERR_FAILED] = 1,    [ERR_USAGE] = 2,  [ERR_HALFWAY] = 3,
-    [ERR_GATE] = 4,    [ERR_LOCKED] = 5,    [ERR_NOT_FOUND] = 1, [ERR_EXISTS] = 1,
-    [ERR_FOREIGN] = 1, [ERR_TIMEOUT] = 1,   [ERR_INTERRUPTED] = 3, [ERR_UNSUPPORTED] = 1,
+    [ERR_NONE] = 0,    [ERR_FAILED] = 1,  [ERR_USAGE] = 2,       [ERR_HALFWAY] = 3,
+    [ERR_GATE] = 4,    [ERR_LOCKED] = 5,  [ERR_NOT_FOUND] = 1,   [ERR_EXISTS] = 1,
+    [ERR_FOREIGN] = 1, [ERR_TIMEOUT] = 1, [ERR_INTERRUPTED] = 3, [ERR_UNSUPPORTED] = 1,
 };
 
 int err_set(struct err *err, enum err_code code, const char *fmt, ...)

@@ -29,12 +29,13 @@ enum err_code {
 
 struct err {
     enum err_code code;
-    int sys;         /* errno of the failing call, or 0 */
-    char msg[8192];  /* "context: what: why"; of a spec: all its errors, a line each */
-    char hint[512];  /* the next command to type, or what to write instead; may be "" */
+    int sys;        /* errno of the failing call, or 0 */
+    char msg[8192]; /* "context: what: why"; of a spec: all its errors, a line each */
+    char hint[512]; /* the next command to type, or what to write instead; may be "" */
 };
 
-/* Fills err with a message; returns -1 so that `return err_set(...)` reads well. err may be NULL. */
+/* Fills err with a message; returns -1 so that `return err_set(...)` reads well. err may be NULL.
+ */
 int err_set(struct err *err, enum err_code code, const char *fmt, ...) printf_like(3, 4);
 
 /* The same with errno's text at the end: "open '/x': No such file or directory". */

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *x_alloc(size_t bytes);                      /* zeroed; aborts when there is none */
+void *x_alloc(size_t bytes); /* zeroed; aborts when there is none */
 void *x_realloc(void *p, size_t count, size_t size);
 char *x_strdup(const char *s);
 char *x_strndup(const char *s, size_t n);

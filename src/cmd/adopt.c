@@ -39,7 +39,8 @@ static int first_contact(struct session *s, struct err *err)
         return -1;
     if (s->engine.runtime->adopt(&s->engine.ctx, c, pid, &text, err) < 0) {
         bool wants = !*version && strstr(s->file_text, "${version}");
-        return wants ? err_hint(err, "changeover adopt --version V: the spec says ${version}, and what runs cannot be asked")
+        return wants ? err_hint(err, "changeover adopt --version V: the spec says ${version}, and "
+                                     "what runs cannot be asked")
                      : -1;
     }
     if (live_settle_in(s, c, version, err) < 0)
@@ -51,10 +52,12 @@ static int first_contact(struct session *s, struct err *err)
     return 0;
 }
 
-/* An upgrade whose flip was done (or taken back) by hand goes on from there. The loss was named in the question. */
+/* An upgrade whose flip was done (or taken back) by hand goes on from there. The loss was named in
+ * the question. */
 static int accept_open(struct session *s, enum colour c, struct err *err)
 {
-    return c == s->up.from ? flow_rollback_by_hand(&s->engine, err) : flow_promote_by_hand(&s->engine, err);
+    return c == s->up.from ? flow_rollback_by_hand(&s->engine, err)
+                           : flow_promote_by_hand(&s->engine, err);
 }
 
 static int ask(struct session *s, enum colour c, struct err *err)
@@ -121,8 +124,9 @@ static int accept_by_hand(struct session *s, enum colour c, struct err *err)
     if (s->engine.traffic && f.flag != c) {
         err_set(err, ERR_FAILED, "the flags say %s, not %s: nothing was changed",
                 colour_name(f.flag), colour_name(c));
-        return f.flag == COLOUR_NONE ? err_hint(err, "changeover traffic install (sets live's flag again)")
-                                     : err_hint(err, "changeover adopt --live %s", colour_name(f.flag));
+        return f.flag == COLOUR_NONE
+                   ? err_hint(err, "changeover traffic install (sets live's flag again)")
+                   : err_hint(err, "changeover adopt --live %s", colour_name(f.flag));
     }
     if (c == s->live) {
         session_result(s, session_next(s), "%s is live already: flags and journal agree",

@@ -1,5 +1,5 @@
-/* Subcommands: one file each, one row each. A new one is a file, a line in COMMANDS below, a line in
- * meson.build, and its man page. Help, completion and the argument check come from the rows. */
+/* Subcommands: one file each, one row each. A new one is a file, a line in COMMANDS below, a line
+ * in meson.build, and its man page. Help, completion and the argument check come from the rows. */
 #pragma once
 
 #include "base/err.h"
@@ -42,12 +42,12 @@ typedef int cmd_run_fn(const struct cmd_call *call, struct err *err);
 
 struct cmd_row {
     const char *name;
-    const char *args;    /* "[COLOUR]" for the usage line */
-    const char *summary; /* one line */
+    const char *args;       /* "[COLOUR]" for the usage line */
+    const char *summary;    /* one line */
     int min_args, max_args; /* max -1: any */
     unsigned flags;
     const struct cmd_option *options; /* ends with a NULL name; may be NULL */
-    const char *help;    /* more text for `help NAME`, or NULL */
+    const char *help;                 /* more text for `help NAME`, or NULL */
     cmd_run_fn *run;
 };
 
@@ -60,5 +60,6 @@ const struct cmd_row *cmd_find(const char *name);
 /* Parses argv and runs the command; prints errors and hints. Returns the exit status. */
 int cmd_main(int argc, char **argv);
 
-/* Asks a yes/no question on the terminal. -y: yes. No terminal: -1, ERR_USAGE ("nobody to ask"). 0: yes, 1: no. */
+/* Asks a yes/no question on the terminal. -y: yes. No terminal: -1, ERR_USAGE ("nobody to ask"). 0:
+ * yes, 1: no. */
 must_check int cmd_ask(const struct cmd_call *call, const char *question, struct err *err);

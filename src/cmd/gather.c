@@ -20,8 +20,9 @@
 #define LATE_MAX (2 * NSEC_S)
 #define GATES_MAX 32
 
-/* One source of answers, asked by a thread of its own. It owns copies of what it reads, so that one that hangs may go on
- * in peace after we have given it up (the process ends, or the next round of --watch starts a new one). */
+/* One source of answers, asked by a thread of its own. It owns copies of what it reads, so that one
+ * that hangs may go on in peace after we have given it up (the process ends, or the next round of
+ * --watch starts a new one). */
 struct source {
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -73,7 +74,8 @@ static void *ask_load(void *p)
 static void *ask_gates(void *p)
 {
     struct source *src = p;
-    struct gate_request rq = {.colour = src->colour, .reference = src->reference,
+    struct gate_request rq = {.colour = src->colour,
+                              .reference = src->reference,
                               .target_version = *src->version ? src->version : NULL,
                               .try_timeout = ANSWER_MAX - 50 * NSEC_MS};
     src->result = gate_look(src->ctx, &rq, src->gates, GATES_MAX, &src->gates_n, &src->err);
@@ -107,8 +109,8 @@ static bool wait_source(struct source *src, nsec_t deadline)
     return answered;
 }
 
-/* Sources bound their own calls, so a late one ends soon; one that hangs in the kernel is left alone, with all
- * that it reads. True if all have ended. */
+/* Sources bound their own calls, so a late one ends soon; one that hangs in the kernel is left
+ * alone, with all that it reads. True if all have ended. */
 static bool end_sources(struct sources *all)
 {
     struct source *list[] = {&all->traffic, &all->load, &all->gates[GREEN], &all->gates[BLUE]};
@@ -130,7 +132,9 @@ static bool end_sources(struct sources *all)
 static void describe_instance(const struct instance_facts *f, struct status_colour *k)
 {
     static const char *const words[] = {
-        [INSTANCE_STOPPED] = "stopped", [INSTANCE_RUNNING] = "runs", [INSTANCE_EXITED] = "ended by itself",
+        [INSTANCE_STOPPED] = "stopped",
+        [INSTANCE_RUNNING] = "runs",
+        [INSTANCE_EXITED] = "ended by itself",
         [INSTANCE_UNKNOWN] = "unknown",
     };
     char since[24];
@@ -162,7 +166,9 @@ static void describe_data(struct session *s, enum colour c, struct status_colour
             str_addf(&text, "%s%s: NOT OURS (%s)", i ? "; " : "", v->name, f.owner_text);
         else
             str_addf(&text, "%s%s: %s%s", i ? "; " : "", v->name, v->path,
-                     f.owner == OWNER_NONE ? " (not marked)" : f.complete ? "" : " (incomplete)");
+                     f.owner == OWNER_NONE ? " (not marked)"
+                     : f.complete          ? ""
+                                           : " (incomplete)");
     }
     str_format(k->data, sizeof(k->data), "%s", mine->volumes_n ? str_cstr(&text) : "no volumes");
 }
@@ -187,7 +193,8 @@ static void describe_gates(const struct source *src, struct status_colour *k)
         str_format(k->health, sizeof(k->health), "%zu of %zu gates pass", good, src->gates_n);
 }
 
-static void describe_load(const struct source *src, enum colour c, bool answered, struct status_colour *k)
+static void describe_load(const struct source *src, enum colour c, bool answered,
+                          struct status_colour *k)
 {
     const struct traffic_load *l = &src->load[c];
     k->requests = -1;
@@ -197,19 +204,21 @@ static void describe_load(const struct source *src, enum colour c, bool answered
         str_format(k->load, sizeof(k->load), "unknown: %s", src->err.msg);
     else {
         k->requests = l->requests;
-        str_format(k->load, sizeof(k->load), "%d requests in flight, %d websockets, %d direct", l->requests,
-                   l->websockets, l->foreign);
+        str_format(k->load, sizeof(k->load), "%d requests in flight, %d websockets, %d direct",
+                   l->requests, l->websockets, l->foreign);
     }
 }
 
-static void start_all(struct session *s, struct sources *all, const struct instance_facts inst[COLOURS])
+static void start_all(struct session *s, struct sources *all,
+                      const struct instance_facts inst[COLOURS])
 {
     const struct engine *e = &s->engine;
     struct source proto = {.ctx = &e->ctx, .traffic = e->traffic, .runtime = e->runtime};
     all->traffic = all->load = all->gates[GREEN] = all->gates[BLUE] = proto;
     if (e->traffic)
         start_source(&all->traffic, ask_traffic);
-    if (e->traffic && (inst[GREEN].state == INSTANCE_RUNNING || inst[BLUE].state == INSTANCE_RUNNING))
+    if (e->traffic &&
+        (inst[GREEN].state == INSTANCE_RUNNING || inst[BLUE].state == INSTANCE_RUNNING))
         start_source(&all->load, ask_load);
     for (int c = GREEN; c < COLOURS; c++) {
         enum colour other = colour_other((enum colour)c);
@@ -222,8 +231,8 @@ static void start_all(struct session *s, struct sources *all, const struct insta
     }
 }
 
-static void take_colour(struct session *s, struct sources *all, enum colour c, bool running, nsec_t deadline,
-                        struct status_colour *k)
+static void take_colour(struct session *s, struct sources *all, enum colour c, bool running,
+                        nsec_t deadline, struct status_colour *k)
 {
     if (!running) {
         str_format(k->health, sizeof(k->health), "-");
@@ -238,7 +247,8 @@ static void take_colour(struct session *s, struct sources *all, enum colour c, b
         describe_load(&all->load, c, wait_source(&all->load, deadline), k);
 }
 
-static void take_traffic(struct session *s, struct sources *all, nsec_t deadline, struct status_view *v)
+static void take_traffic(struct session *s, struct sources *all, nsec_t deadline,
+                         struct status_view *v)
 {
     v->flag = COLOUR_NONE;
     if (!s->engine.traffic) {
@@ -246,15 +256,17 @@ static void take_traffic(struct session *s, struct sources *all, nsec_t deadline
         return;
     }
     if (!wait_source(&all->traffic, deadline) || all->traffic.result < 0) {
-        str_format(v->traffic, sizeof(v->traffic), "no answer%s%s", all->traffic.result < 0 ? ": " : "",
+        str_format(v->traffic, sizeof(v->traffic), "no answer%s%s",
+                   all->traffic.result < 0 ? ": " : "",
                    all->traffic.result < 0 ? all->traffic.err.msg : "");
         return;
     }
     const struct traffic_facts *f = &all->traffic.facts;
     v->flag = f->flag;
-    str_format(v->traffic, sizeof(v->traffic), "flag %s, the proxy%s%s chooses %s%s%s%s%s", colour_name(f->flag),
-               *f->version ? " " : "", f->version, colour_name(f->seen), f->hold ? ", HOLD" : "",
-               f->failover ? ", failover" : "", *f->text ? ": " : "", f->text);
+    str_format(v->traffic, sizeof(v->traffic), "flag %s, the proxy%s%s chooses %s%s%s%s%s",
+               colour_name(f->flag), *f->version ? " " : "", f->version, colour_name(f->seen),
+               f->hold ? ", HOLD" : "", f->failover ? ", failover" : "", *f->text ? ": " : "",
+               f->text);
     v->contradiction = s->live != COLOUR_NONE && f->flag != s->live && !v->busy &&
                        v->state != STATE_PROMOTING && v->state != STATE_ROLLING_BACK;
 }
@@ -291,15 +303,15 @@ static int take_journal(struct session *s, struct status_view *v, struct err *er
 
 static void take_guard(struct session *s, struct status_view *v)
 {
-    struct guard_place place = {.spec_path = s->spec_path, .state_root = s->state_root,
-                                .service_dir = s->service_dir};
+    struct guard_place place = {
+        .spec_path = s->spec_path, .state_root = s->state_root, .service_dir = s->service_dir};
     int n = guard_alive(&place);
     str_format(v->guard, sizeof(v->guard), "%s",
                n && !s->open && !s->side[GREEN]->traffic.failover ? "not needed (ends in a moment)"
-               : n == GUARD_ROLES ? "lives"
-               : n              ? "lives (one of two)"
-               : s->open        ? "DEAD: changeover resume starts it"
-                                : "not needed");
+               : n == GUARD_ROLES                                 ? "lives"
+               : n                                                ? "lives (one of two)"
+               : s->open ? "DEAD: changeover resume starts it"
+                         : "not needed");
 }
 
 static void take_notes(struct session *s, struct status_view *v)
@@ -315,9 +327,13 @@ static void take_notes(struct session *s, struct status_view *v)
     if (s->file_problem)
         strv_add(&v->notes, s->file_problem);
     for (int c = GREEN; c < COLOURS; c++)
-        if (s->open && s->has_gen[c] && !s->file_problem && (enum colour)c == s->up.to && !str_eq(s->gen[c].spec_text, s->file_text))
-            strv_take(&v->notes, x_asprintf("%s has changed since this upgrade began: it counts from the next prepare",
-                                            s->spec_path));
+        if (s->open && s->has_gen[c] && !s->file_problem && (enum colour)c == s->up.to &&
+            !str_eq(s->gen[c].spec_text, s->file_text))
+            strv_take(
+                &v->notes,
+                x_asprintf(
+                    "%s has changed since this upgrade began: it counts from the next prepare",
+                    s->spec_path));
 }
 
 int gather_status(struct session *s, struct status_view *ret, struct err *err)
@@ -341,7 +357,8 @@ int gather_status(struct session *s, struct status_view *ret, struct err *err)
     }
     take_traffic(s, all, deadline, v);
     for (int c = GREEN; c < COLOURS; c++)
-        take_colour(s, all, (enum colour)c, inst[c].state == INSTANCE_RUNNING, deadline, &v->colour[c]);
+        take_colour(s, all, (enum colour)c, inst[c].state == INSTANCE_RUNNING, deadline,
+                    &v->colour[c]);
     take_guard(s, v);
     take_notes(s, v);
     v->hung = !end_sources(all);

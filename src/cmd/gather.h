@@ -1,4 +1,5 @@
-/* Asks every source of status at once; one that hangs says "no answer" after 500 ms and holds up nobody. */
+/* Asks every source of status at once; one that hangs says "no answer" after 500 ms and holds up
+ * nobody. */
 #pragma once
 
 #include "cmd/session.h"

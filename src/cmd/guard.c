@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A deadline that was missed by more than this (the machine was off) is asked about, never acted upon. */
+/* A deadline that was missed by more than this (the machine was off) is asked about, never acted
+ * upon. */
 #define MUCH_TOO_LATE (10 * NSEC_MIN)
 
 #define OURS "guard.rollback" /* meta: the upgrade that a guard has begun to roll back */
@@ -21,11 +22,12 @@ struct guard_ctx {
     const struct cmd_call *call;
     const char *service_dir;
     struct guard_failover *failover; /* NULL: the other guard's duty */
-    char thawed[64];                 /* the attempt of a clone after whose end nothing was left frozen */
+    char thawed[64]; /* the attempt of a clone after whose end nothing was left frozen */
     bool said_late;
 };
 
-/* The time that promote --confirm-within gave is over. A promote that was killed after its flip promised the same. */
+/* The time that promote --confirm-within gave is over. A promote that was killed after its flip
+ * promised the same. */
 static bool silent(struct guard_ctx *g, const struct session *s)
 {
     struct deadline d;
@@ -37,7 +39,8 @@ static bool silent(struct guard_ctx *g, const struct session *s)
     if (left >= -MUCH_TOO_LATE)
         return true;
     if (!g->said_late)
-        event_warn(&s->out, "the time to confirm was over long ago: not rolled back; changeover confirm, or rollback");
+        event_warn(&s->out, "the time to confirm was over long ago: not rolled back; changeover "
+                            "confirm, or rollback");
     g->said_late = true;
     return false;
 }
@@ -47,8 +50,8 @@ static bool ours(const struct session *s)
 {
     cleanup_str struct str begun = {0};
     struct err ignored = {0};
-    return s->up.state == STATE_ROLLING_BACK && journal_meta_get(s->j, OURS, &begun, &ignored) > 0 &&
-           str_eq(str_cstr(&begun), s->up.id);
+    return s->up.state == STATE_ROLLING_BACK &&
+           journal_meta_get(s->j, OURS, &begun, &ignored) > 0 && str_eq(str_cstr(&begun), s->up.id);
 }
 
 /* A clone was killed, and whoever held the freeze may have been, too. */
@@ -56,7 +59,8 @@ static bool clone_killed(const struct guard_ctx *g, const struct session *s, cha
 {
     struct step_row row;
     struct err ignored = {0};
-    if (s->up.state != STATE_PREPARING || journal_step(s->j, s->up.id, "prepare/clone", &row, &ignored) < 0 ||
+    if (s->up.state != STATE_PREPARING ||
+        journal_step(s->j, s->up.id, "prepare/clone", &row, &ignored) < 0 ||
         row.status != STEP_INTENDED)
         return false;
     str_format(key, 64, "%s %d", s->up.id, row.attempt);
@@ -74,7 +78,8 @@ static int answer_silence(struct session *s, struct err *err)
 {
     if (!s->up.flipped) /* killed before its flip: there is nothing to take back */
         return journal_deadline_clear(s->j, CONFIRM_DEADLINE, err);
-    if (journal_meta_set(s->j, OURS, s->up.id, err) < 0 || flow_rollback(&s->engine, SILENCE, err) < 0)
+    if (journal_meta_set(s->j, OURS, s->up.id, err) < 0 ||
+        flow_rollback(&s->engine, SILENCE, err) < 0)
         return -1;
     return journal_meta_set(s->j, OURS, NULL, err);
 }
@@ -85,7 +90,8 @@ static int act(struct guard_ctx *g, struct session *s, struct err *err)
     char key[64];
     if (silent(g, s) && answer_silence(s, err) < 0)
         return -1;
-    if (ours(s) && (flow_rollback(&s->engine, SILENCE, err) < 0 || journal_meta_set(s->j, OURS, NULL, err) < 0))
+    if (ours(s) && (flow_rollback(&s->engine, SILENCE, err) < 0 ||
+                    journal_meta_set(s->j, OURS, NULL, err) < 0))
         return -1;
     if (clone_killed(g, s, key)) {
         if (s->engine.runtime->thaw(&s->engine.ctx, s->up.from, -1, NULL, err) < 0)
@@ -106,7 +112,8 @@ static int duty(void *ctx, struct err *err)
     if (!look.open)
         return 1;
     struct err failover_err = {0};
-    int failover = g->failover ? guard_failover_round(g->failover, g->call, &look, &failover_err) : 0;
+    int failover =
+        g->failover ? guard_failover_round(g->failover, g->call, &look, &failover_err) : 0;
     bool act_now = silent(g, &look) || ours(&look) || clone_killed(g, &look, key) ||
                    engine_space_low(&look.engine);
     if (act_now && !command_at_work(&look)) {
@@ -128,7 +135,8 @@ static int run(const struct cmd_call *call, struct err *err)
     cleanup_session struct session s;
     if (session_open(&s, call, 0, NULL, err) < 0)
         return -1;
-    struct guard_place place = {.spec_path = s.spec_path, .state_root = s.state_root, .service_dir = s.service_dir};
+    struct guard_place place = {
+        .spec_path = s.spec_path, .state_root = s.state_root, .service_dir = s.service_dir};
     enum guard_role role = str_eq(call->argv[0], "a") ? GUARD_A : GUARD_B;
     g.failover = role == GUARD_A ? &failover : NULL;
     g.service_dir = s.service_dir;
@@ -137,6 +145,11 @@ static int run(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_guard = {
-    .name = "guard", .args = "a|b", .summary = "keep the promises that have a deadline", .min_args = 1,
-    .max_args = 1, .flags = CMD_HIDDEN, .run = run,
+    .name = "guard",
+    .args = "a|b",
+    .summary = "keep the promises that have a deadline",
+    .min_args = 1,
+    .max_args = 1,
+    .flags = CMD_HIDDEN,
+    .run = run,
 };

@@ -16,7 +16,8 @@ void guard_failover_done(struct guard_failover *g)
 
 static bool same(const struct session *a, const struct session *b)
 {
-    return strcmp(a->up.id, b->up.id) == 0 && a->up.state == b->up.state && a->up.flipped == b->up.flipped;
+    return strcmp(a->up.id, b->up.id) == 0 && a->up.state == b->up.state &&
+           a->up.flipped == b->up.flipped;
 }
 
 static int flag(struct session *s, bool on, struct err *err)
@@ -33,15 +34,16 @@ static int set_flag(const struct cmd_call *call, const struct session *look, str
     return same(&s, look) ? flag(&s, true, err) : 0;
 }
 
-int guard_failover_round(struct guard_failover *g, const struct cmd_call *call, struct session *look,
-                         struct err *err)
+int guard_failover_round(struct guard_failover *g, const struct cmd_call *call,
+                         struct session *look, struct err *err)
 {
     bool wanted = failover_wanted(&look->engine), good = false;
     struct traffic_facts f = {0};
     if (!wanted || (g->session && !same(g->session, look)))
         guard_failover_done(g);
     if (!wanted || !g->seen) {
-        /* A flag that nobody looks after: of a guard that was killed, or of a state that is over. */
+        /* A flag that nobody looks after: of a guard that was killed, or of a state that is over.
+         */
         g->seen = true;
         return flag(look, false, err);
     }

@@ -1,4 +1,5 @@
-/* The guard's duty for the failover flag: a session and two watches that live as long as the upgrade's state. */
+/* The guard's duty for the failover flag: a session and two watches that live as long as the
+ * upgrade's state. */
 #pragma once
 
 #include "cmd/session.h"
@@ -10,8 +11,9 @@ struct guard_failover {
     bool seen; /* an unowned flag has been looked for */
 };
 
-/* One round. `look` is this round's reading of the journal. Sets the flag under the service's lock when both colours are
- * good, and removes it at the first failure, or when the state asks for none. */
-must_check int guard_failover_round(struct guard_failover *g, const struct cmd_call *call, struct session *look,
-                                    struct err *err);
+/* One round. `look` is this round's reading of the journal. Sets the flag under the service's lock
+ * when both colours are good, and removes it at the first failure, or when the state asks for none.
+ */
+must_check int guard_failover_round(struct guard_failover *g, const struct cmd_call *call,
+                                    struct session *look, struct err *err);
 void guard_failover_done(struct guard_failover *g);

@@ -14,13 +14,13 @@ static void format_time(char *buf, size_t size, int64_t wall_ns)
 }
 
 static const struct rows_column columns[] = {
-    {"id", "UPGRADE", ROWS_TEXT},     {"began", "BEGAN", ROWS_TEXT},     {"from", "FROM", ROWS_TEXT},
-    {"to", "TO", ROWS_TEXT},          {"outcome", "OUTCOME", ROWS_TEXT}, {"took", "TOOK", ROWS_TEXT},
+    {"id", "UPGRADE", ROWS_TEXT},    {"began", "BEGAN", ROWS_TEXT},     {"from", "FROM", ROWS_TEXT},
+    {"to", "TO", ROWS_TEXT},         {"outcome", "OUTCOME", ROWS_TEXT}, {"took", "TOOK", ROWS_TEXT},
     {"reason", "REASON", ROWS_TEXT},
 };
 
-static int add_upgrade(void *ctx, const struct upgrade *up, const char *outcome, int64_t ended_wall_ns,
-                       const char *reason)
+static int add_upgrade(void *ctx, const struct upgrade *up, const char *outcome,
+                       int64_t ended_wall_ns, const char *reason)
 {
     struct rows *t = ctx;
     char began[32], took[24] = "-";
@@ -39,14 +39,16 @@ static int add_upgrade(void *ctx, const struct upgrade *up, const char *outcome,
 }
 
 static const struct rows_column event_columns[] = {
-    {"at", "AT", ROWS_TEXT}, {"step", "STEP", ROWS_TEXT}, {"text", "WHAT", ROWS_TEXT},
+    {"at", "AT", ROWS_TEXT},
+    {"step", "STEP", ROWS_TEXT},
+    {"text", "WHAT", ROWS_TEXT},
 };
 
 static int add_event(void *ctx, int64_t wall_ns, const char *upgrade, int kind, const char *step,
                      const char *text)
 {
-    static const char *const words[] = {"",  "begins: ", "done: ", "passed over: ", "failed: ",
-                                        "", "",         "warning: "};
+    static const char *const words[] = {
+        "", "begins: ", "done: ", "passed over: ", "failed: ", "", "", "warning: "};
     struct rows *t = ctx;
     char at[32];
     (void)upgrade;
@@ -54,7 +56,8 @@ static int add_event(void *ctx, int64_t wall_ns, const char *upgrade, int kind, 
     rows_add(t);
     rows_text(t, 0, "%s", at);
     rows_text(t, 1, "%s", step ? step : "-");
-    rows_text(t, 2, "%s%s", kind >= 0 && kind < (int)ARRAY_LEN(words) ? words[kind] : "", text ? text : "");
+    rows_text(t, 2, "%s%s", kind >= 0 && kind < (int)ARRAY_LEN(words) ? words[kind] : "",
+              text ? text : "");
     return 0;
 }
 
@@ -71,7 +74,8 @@ static int run(const struct cmd_call *call, struct err *err)
     if (r < 0)
         return -1;
     if (one && t.rows_n == 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no upgrade '%s' (changeover history lists them)", call->argv[0]);
+        return err_set(err, ERR_NOT_FOUND,
+                       "there is no upgrade '%s' (changeover history lists them)", call->argv[0]);
     cleanup_str struct str out = {0};
     if (call->json) {
         json_t *root = rows_json(&t);
@@ -86,6 +90,10 @@ static int run(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_history = {
-    .name = "history", .args = "[UPGRADE]", .summary = "past upgrades, or the events of one", .max_args = 1,
-    .flags = CMD_JSON, .run = run,
+    .name = "history",
+    .args = "[UPGRADE]",
+    .summary = "past upgrades, or the events of one",
+    .max_args = 1,
+    .flags = CMD_JSON,
+    .run = run,
 };

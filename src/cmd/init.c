@@ -9,7 +9,8 @@
 static int run(const struct cmd_call *call, struct err *err)
 {
     if (sys_path_kind(call->spec_path) != SYS_MISSING) {
-        err_set(err, ERR_EXISTS, "'%s' is there already, and init never overwrites", call->spec_path);
+        err_set(err, ERR_EXISTS, "'%s' is there already, and init never overwrites",
+                call->spec_path);
         return err_hint(err, "changeover check, or init with -f OTHER.yml");
     }
     const char *text = spec_starter();
@@ -22,5 +23,8 @@ static int run(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_init = {
-    .name = "init", .args = "", .summary = "write a commented starter spec", .run = run,
+    .name = "init",
+    .args = "",
+    .summary = "write a commented starter spec",
+    .run = run,
 };

@@ -11,7 +11,9 @@
 
 static const struct cmd_option globals[] = {
     {"file", 'f', "FILE", "the spec (default: changeover.yml)"},
-    {"state-dir", 0, "DIR", "where the journal lives (default: $CHANGEOVER_STATE_DIR, /var/lib/changeover, or ~/.local/state/changeover)"},
+    {"state-dir", 0, "DIR",
+     "where the journal lives (default: $CHANGEOVER_STATE_DIR, /var/lib/changeover, or "
+     "~/.local/state/changeover)"},
     {"output", 'o', "text|json", "how results are printed"},
     {"dry-run", 'n', NULL, "show what would be done, change nothing"},
     {"yes", 'y', NULL, "answer yes to every question"},
@@ -42,8 +44,9 @@ const char *cmd_option(const struct cmd_call *call, const char *name)
 static void print_option(FILE *to, const struct cmd_option *o)
 {
     char left[64];
-    snprintf(left, sizeof(left), "%s%c%s--%s%s%s", o->letter ? "-" : " ", o->letter ? o->letter : ' ',
-             o->letter ? ", " : "  ", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+    snprintf(left, sizeof(left), "%s%c%s--%s%s%s", o->letter ? "-" : " ",
+             o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name, o->arg ? " " : "",
+             o->arg ? o->arg : "");
     fprintf(to, "  %-30s %s\n", left, o->help);
 }
 
@@ -77,14 +80,19 @@ static int run_help(const struct cmd_call *call, struct err *err)
     for (size_t i = 0; cmd_rows[i]; i++)
         if (!(cmd_rows[i]->flags & CMD_HIDDEN))
             printf("  %-12s %s\n", cmd_rows[i]->name, cmd_rows[i]->summary);
-    puts("\nchangeover help COMMAND tells the rest. Exit status: 0 done; 1 failed, nothing changed or all undone;\n"
-         "2 usage or spec error; 3 stopped half way: resume or rollback; 4 a gate did not pass in time; 5 locked.");
+    puts("\nchangeover help COMMAND tells the rest. Exit status: 0 done; 1 failed, nothing changed "
+         "or all undone;\n"
+         "2 usage or spec error; 3 stopped half way: resume or rollback; 4 a gate did not pass in "
+         "time; 5 locked.");
     return 0;
 }
 
 const struct cmd_row cmd_help = {
-    .name = "help", .args = "[COMMAND]", .summary = "list the commands, or explain one",
-    .max_args = 1, .run = run_help,
+    .name = "help",
+    .args = "[COMMAND]",
+    .summary = "list the commands, or explain one",
+    .max_args = 1,
+    .run = run_help,
 };
 
 static int run_version(const struct cmd_call *call, struct err *err)
@@ -96,7 +104,10 @@ static int run_version(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_version = {
-    .name = "version", .args = "", .summary = "print the version", .run = run_version,
+    .name = "version",
+    .args = "",
+    .summary = "print the version",
+    .run = run_version,
 };
 
 /* What getopt_long needs: our ids are 256 + index, globals first, then the row's. */
@@ -206,13 +217,15 @@ static int parse(struct cmd_call *call, int argc, char **argv, struct err *err)
         return 0;
     }
     if (call->argc > row->max_args && row->max_args >= 0)
-        err_set(err, ERR_USAGE, "%s: '%s' is one argument too many", row->name, call->argv[row->max_args]);
+        err_set(err, ERR_USAGE, "%s: '%s' is one argument too many", row->name,
+                call->argv[row->max_args]);
     else
         err_set(err, ERR_USAGE, "usage: changeover %s %s", row->name, row->args);
     return err_hint(err, "changeover help %s", row->name);
 }
 
-/* The verb is the first word that is neither an option nor a global option's value; it is taken out of argv. */
+/* The verb is the first word that is neither an option nor a global option's value; it is taken out
+ * of argv. */
 static const char *take_verb(int *argc, char **argv)
 {
     for (int i = 1; i < *argc; i++) {
@@ -223,8 +236,9 @@ static const char *take_verb(int *argc, char **argv)
             return verb;
         }
         for (size_t g = 0; g < GLOBALS; g++)
-            if (globals[g].arg && ((argv[i][1] == globals[g].letter && globals[g].letter && !argv[i][2]) ||
-                                   strcmp(argv[i] + 1 + (argv[i][1] == '-'), globals[g].name) == 0)) {
+            if (globals[g].arg &&
+                ((argv[i][1] == globals[g].letter && globals[g].letter && !argv[i][2]) ||
+                 strcmp(argv[i] + 1 + (argv[i][1] == '-'), globals[g].name) == 0)) {
                 i++;
                 break;
             }
@@ -241,7 +255,8 @@ static int report(const struct cmd_row *row, bool json, const struct err *err)
     else if (row && err->code == ERR_USAGE)
         str_format(next, sizeof(next), "changeover help %s", row->name);
     else
-        str_format(next, sizeof(next), "changeover %s", row && strcmp(row->name, "status") == 0 ? "check" : "status");
+        str_format(next, sizeof(next), "changeover %s",
+                   row && strcmp(row->name, "status") == 0 ? "check" : "status");
     if (json) {
         json_t *root = json_pack("{s:s, s:s, s:i}", "error", err->msg, "next", next, "status",
                                  err_exit_status(err->code));
@@ -268,7 +283,8 @@ int cmd_main(int argc, char **argv)
         err_hint(&err, "changeover help");
         return report(row, false, &err);
     }
-    struct cmd_call call = {.row = row, .spec_path = "changeover.yml", .argc = argc - 1, .argv = argv + 1};
+    struct cmd_call call = {
+        .row = row, .spec_path = "changeover.yml", .argc = argc - 1, .argv = argv + 1};
     if (!(row->flags & CMD_RAW)) {
         int r = parse(&call, argc, argv, &err);
         if (r > 0) {

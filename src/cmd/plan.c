@@ -1,4 +1,5 @@
-/* plan: what prepare and promote would do, what undoes it, and what a rollback costs. Changes nothing. */
+/* plan: what prepare and promote would do, what undoes it, and what a rollback costs. Changes
+ * nothing. */
 #include "plan/plan.h"
 
 #include "cmd/session.h"
@@ -9,13 +10,14 @@
 #include <string.h>
 
 static const struct cmd_option options[] = {
-    {"target-version", 't', "VERSION", "the version to upgrade to (default: the live one, new flags)"},
+    {"target-version", 't', "VERSION",
+     "the version to upgrade to (default: the live one, new flags)"},
     {0},
 };
 
 /* Measures every volume, so that the plan can say how much and how long. */
-static int measure(struct session *s, const struct plan_goal *g, struct arena *a, struct plan_volume **ret,
-                   struct err *err)
+static int measure(struct session *s, const struct plan_goal *g, struct arena *a,
+                   struct plan_volume **ret, struct err *err)
 {
     const struct spec *from = g->side[g->from], *to = g->side[g->to];
     struct plan_volume *pv = arena_alloc(a, (from->volumes_n + 1) * sizeof(*pv));
@@ -25,7 +27,9 @@ static int measure(struct session *s, const struct plan_goal *g, struct arena *a
         struct storage_facts f = {0};
         if (!ops || ops->inspect(&s->engine.ctx, src, dst ? dst : src, g->to, true, &f, err) < 0)
             return err_ctx(err, "volume %s", src->name);
-        pv[i] = (struct plan_volume){.driver = ops->name, .bytes = f.bytes, .files = f.files,
+        pv[i] = (struct plan_volume){.driver = ops->name,
+                                     .bytes = f.bytes,
+                                     .files = f.files,
                                      .estimate_ns = f.estimate_ns,
                                      .instant = (ops->caps & STORAGE_INSTANT) != 0,
                                      .no_data = (ops->caps & STORAGE_NO_DATA) != 0};
@@ -51,7 +55,8 @@ static void print_costs(const struct plan_goal *g)
     plan_costs(g, &a, cost);
     puts("\nWhat a rollback costs");
     for (size_t i = 0; i < PLAN_COSTS; i++)
-        printf("  %-34s %s; takes %s; loses %s\n", cost[i].stage, cost[i].how, cost[i].takes, cost[i].loses);
+        printf("  %-34s %s; takes %s; loses %s\n", cost[i].stage, cost[i].how, cost[i].takes,
+               cost[i].loses);
     arena_done(&a);
 }
 
@@ -72,17 +77,19 @@ static json_t *costs_json(const struct plan_goal *g)
     json_t *list = json_array();
     for (size_t i = 0; i < PLAN_COSTS; i++)
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "stage", cost[i].stage, "how",
-                                              cost[i].how, "takes", cost[i].takes, "loses", cost[i].loses));
+                                              cost[i].how, "takes", cost[i].takes, "loses",
+                                              cost[i].loses));
     arena_done(&a);
     return list;
 }
 
 static void print_json(const struct plan_goal *g, const struct plan p[3])
 {
-    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "from", colour_name(g->from), "to",
-                             colour_name(g->to), "version_from", g->version_from, "version_to", g->version_to,
-                             "prepare", steps_json(&p[0]), "promote", steps_json(&p[1]), "finish",
-                             steps_json(&p[2]), "rollback_costs", costs_json(g));
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "from", colour_name(g->from), "to",
+                  colour_name(g->to), "version_from", g->version_from, "version_to", g->version_to,
+                  "prepare", steps_json(&p[0]), "promote", steps_json(&p[1]), "finish",
+                  steps_json(&p[2]), "rollback_costs", costs_json(g));
     json_dumpf(root, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(root);
@@ -115,8 +122,8 @@ static int run(const struct cmd_call *call, struct err *err)
     if (call->json) {
         print_json(&g, p);
     } else {
-        printf("%s: %s %s -> %s %s\n\n", s.side[GREEN]->service, colour_name(g.from), g.version_from,
-               colour_name(g.to), g.version_to);
+        printf("%s: %s %s -> %s %s\n\n", s.side[GREEN]->service, colour_name(g.from),
+               g.version_from, colour_name(g.to), g.version_to);
         int number = 1;
         for (int phase = 0; phase < 3; phase++)
             print_steps(&p[phase], &number);
@@ -129,6 +136,10 @@ static int run(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_plan = {
-    .name = "plan", .args = "", .summary = "show every step that prepare and promote would run",
-    .flags = CMD_JSON, .options = options, .run = run,
+    .name = "plan",
+    .args = "",
+    .summary = "show every step that prepare and promote would run",
+    .flags = CMD_JSON,
+    .options = options,
+    .run = run,
 };

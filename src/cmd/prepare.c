@@ -1,14 +1,15 @@
 /* prepare: preflight, clone, start the standby, wait at the gate. */
 #include "cmd/session.h"
 #include "engine/flow.h"
-#include "sys/fault.h"
 #include "engine/hole.h"
+#include "sys/fault.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static const struct cmd_option options[] = {
-    {"target-version", 't', "VERSION", "the version to upgrade to (default: the live one, new flags)"},
+    {"target-version", 't', "VERSION",
+     "the version to upgrade to (default: the live one, new flags)"},
     {0},
 };
 
@@ -20,8 +21,9 @@ static int refuse_other_target(struct session *s, const char *target, struct err
                 s->up.state == STATE_CLEANING;
     err_set(err, ERR_FAILED, "an upgrade to %s is open (%s); it is not turned into one to %s",
             s->up.version_to, state_name(s->up.state), target);
-    return err_hint(err, over ? "changeover cleanup, then the same command again"
-                              : "changeover rollback, then changeover cleanup, then the same command again");
+    return err_hint(
+        err, over ? "changeover cleanup, then the same command again"
+                  : "changeover rollback, then changeover cleanup, then the same command again");
 }
 
 static int refuse_state(struct session *s, struct err *err)
@@ -43,7 +45,8 @@ static int begin(struct session *s, const char *target, struct err *err)
 {
     if (s->live == COLOUR_NONE) {
         err_set(err, ERR_FAILED, "nothing has been adopted yet: nobody knows what is live");
-        return err_hint(err, "changeover adopt (the service runs), or changeover start (its first start)");
+        return err_hint(
+            err, "changeover adopt (the service runs), or changeover start (its first start)");
     }
     if (session_need_file(s, err) < 0)
         return -1;
@@ -84,16 +87,22 @@ static int run(const struct cmd_call *call, struct err *err)
     if (call->dry_run)
         return session_dry_run(&s, (enum plan_phase[]){PHASE_PREPARE, PHASE_MAX}, err);
     /* The guard comes before the first effect, so that no promise is made without it. */
-    if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 || flow_prepare(&s.engine, err) < 0)
+    if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 ||
+        flow_prepare(&s.engine, err) < 0)
         return -1;
     char hole[256];
     hole_words(s.j, &s.up, hole, sizeof(hole));
-    session_result(&s, session_next(&s), "%s %s is prepared: it runs beside %s and has caught up%s%s",
-                   colour_name(s.up.to), s.up.version_to, colour_name(s.up.from), *hole ? "\n" : "", hole);
+    session_result(
+        &s, session_next(&s), "%s %s is prepared: it runs beside %s and has caught up%s%s",
+        colour_name(s.up.to), s.up.version_to, colour_name(s.up.from), *hole ? "\n" : "", hole);
     return 0;
 }
 
 const struct cmd_row cmd_prepare = {
-    .name = "prepare", .args = "", .summary = "clone live's data, start the new version on it, wait until it has caught up",
-    .flags = CMD_JSON | CMD_DRY_RUN, .options = options, .run = run,
+    .name = "prepare",
+    .args = "",
+    .summary = "clone live's data, start the new version on it, wait until it has caught up",
+    .flags = CMD_JSON | CMD_DRY_RUN,
+    .options = options,
+    .run = run,
 };

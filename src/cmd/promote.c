@@ -20,11 +20,12 @@ static int tell_promoted(struct session *s)
         struct err ignored = {0};
         if (journal_deadline(s->j, CONFIRM_DEADLINE, &d, &left, &ignored) > 0)
             clock_words(words, sizeof(words), left);
-        session_result(s, session_next(s), "%s %s is live; silence rolls back to %s in %s", colour_name(s->up.to),
-                       s->up.version_to, colour_name(s->up.from), words);
+        session_result(s, session_next(s), "%s %s is live; silence rolls back to %s in %s",
+                       colour_name(s->up.to), s->up.version_to, colour_name(s->up.from), words);
         return 0;
     }
-    session_result(s, session_next(s), "%s %s is live; %s is stopped, its data is kept until cleanup",
+    session_result(s, session_next(s),
+                   "%s %s is live; %s is stopped, its data is kept until cleanup",
                    colour_name(s->up.to), s->up.version_to, colour_name(s->up.from));
     return 0;
 }
@@ -37,7 +38,8 @@ static int refuse(struct session *s, struct err *err)
         [STATE_ROLLED_BACK] = "changeover cleanup, then changeover prepare",
         [STATE_CLEANING] = "changeover cleanup",
     };
-    err_set(err, ERR_FAILED, "the upgrade %s is %s: it cannot be promoted", s->up.id, state_name(s->up.state));
+    err_set(err, ERR_FAILED, "the upgrade %s is %s: it cannot be promoted", s->up.id,
+            state_name(s->up.state));
     return err_hint(err, "%s", next[s->up.state] ? next[s->up.state] : "changeover status");
 }
 
@@ -55,21 +57,27 @@ static int run_promote(const struct cmd_call *call, struct err *err)
     if (s.up.state != STATE_PREPARED && s.up.state != STATE_PROMOTING)
         return refuse(&s, err);
     if (call->dry_run)
-        return session_dry_run(&s, (enum plan_phase[]){PHASE_PROMOTE, PHASE_FINISH, PHASE_MAX}, err);
+        return session_dry_run(&s, (enum plan_phase[]){PHASE_PROMOTE, PHASE_FINISH, PHASE_MAX},
+                               err);
     if (cmd_option(call, "accept-loss")) {
         if (journal_meta_set(s.j, "loss_accepted", "promote --accept-loss", err) < 0)
             return -1;
         s.engine.loss_accepted = true;
     }
     s.engine.drop = cmd_option(call, "drop") != NULL;
-    if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 || flow_promote(&s.engine, within, err) < 0)
+    if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 ||
+        flow_promote(&s.engine, within, err) < 0)
         return -1;
     return tell_promoted(&s);
 }
 
 const struct cmd_row cmd_promote = {
-    .name = "promote", .args = "", .summary = "move the traffic in one commit, prove it, drain and stop the old side",
-    .flags = CMD_JSON | CMD_DRY_RUN, .options = promote_options, .run = run_promote,
+    .name = "promote",
+    .args = "",
+    .summary = "move the traffic in one commit, prove it, drain and stop the old side",
+    .flags = CMD_JSON | CMD_DRY_RUN,
+    .options = promote_options,
+    .run = run_promote,
 };
 
 static const struct cmd_option confirm_options[] = {
@@ -90,12 +98,17 @@ static int run_confirm(const struct cmd_call *call, struct err *err)
         return err_hint(err, "changeover status");
     }
     s.engine.drop = cmd_option(call, "drop") != NULL;
-    if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 || flow_confirm(&s.engine, err) < 0)
+    if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 ||
+        flow_confirm(&s.engine, err) < 0)
         return -1;
     return tell_promoted(&s);
 }
 
 const struct cmd_row cmd_confirm = {
-    .name = "confirm", .args = "", .summary = "keep the new side after promote --confirm-within",
-    .flags = CMD_JSON, .options = confirm_options, .run = run_confirm,
+    .name = "confirm",
+    .args = "",
+    .summary = "keep the new side after promote --confirm-within",
+    .flags = CMD_JSON,
+    .options = confirm_options,
+    .run = run_confirm,
 };

@@ -53,14 +53,16 @@ void session_result(struct session *s, const char *next, const char *fmt, ...)
     va_end(ap);
     terminal_done(&s->terminal);
     if (s->call->json) {
-        enum colour live = s->live; /* as it was when the session began: a flip since then is in the journal */
+        enum colour live =
+            s->live; /* as it was when the session began: a flip since then is in the journal */
         struct err ignored = {0};
         if (s->j && journal_live(s->j, &live, &ignored) < 0)
             live = s->live;
-        json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?}", "service", s->service ? s->service : "", "live",
-                                 colour_name(live), "upgrade", s->up.id, "state",
-                                 state_name(s->open ? s->up.state : STATE_STEADY), "message", str_cstr(&text), "next",
-                                 next);
+        json_t *root =
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?}", "service", s->service ? s->service : "",
+                      "live", colour_name(live), "upgrade", s->up.id, "state",
+                      state_name(s->open ? s->up.state : STATE_STEADY), "message", str_cstr(&text),
+                      "next", next);
         json_dumpf(root, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(root);
@@ -93,7 +95,8 @@ int session_dry_run(struct session *s, const enum plan_phase *phases, struct err
                 json_decref(list);
                 return -1;
             }
-            printf("%-24s %s%s\n", p.steps[i].name, row.status == STEP_DONE && !p.steps[i].always ? "(done) " : "",
+            printf("%-24s %s%s\n", p.steps[i].name,
+                   row.status == STEP_DONE && !p.steps[i].always ? "(done) " : "",
                    p.steps[i].effect);
         }
         add_steps(list, &p);

@@ -38,16 +38,20 @@ static int run_rollback(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_rollback = {
-    .name = "rollback", .args = "", .summary = "go back to the old side, from any stage",
-    .flags = CMD_JSON | CMD_DRY_RUN, .options = rollback_options, .run = run_rollback,
+    .name = "rollback",
+    .args = "",
+    .summary = "go back to the old side, from any stage",
+    .flags = CMD_JSON | CMD_DRY_RUN,
+    .options = rollback_options,
+    .run = run_rollback,
 };
 
 static int confirm_cleanup(struct session *s, struct err *err)
 {
     enum colour loser = s->up.flipped ? s->up.from : s->up.to;
     char question[256];
-    str_format(question, sizeof(question), "destroy %s's data (after that there is no way back to it)?",
-               colour_name(loser));
+    str_format(question, sizeof(question),
+               "destroy %s's data (after that there is no way back to it)?", colour_name(loser));
     int r = cmd_ask(s->call, question, err);
     if (r > 0)
         return err_set(err, ERR_USAGE, "not confirmed: nothing was changed");
@@ -63,14 +67,16 @@ static int run_cleanup(const struct cmd_call *call, struct err *err)
         session_result(&s, NULL, "nothing to clean up: %s is live and steady", colour_name(s.live));
         return 0;
     }
-    if (s.up.state != STATE_PROMOTED && s.up.state != STATE_ROLLED_BACK && s.up.state != STATE_CLEANING) {
+    if (s.up.state != STATE_PROMOTED && s.up.state != STATE_ROLLED_BACK &&
+        s.up.state != STATE_CLEANING) {
         err_set(err, ERR_FAILED, "the upgrade %s is %s: both sides are still needed", s.up.id,
                 state_name(s.up.state));
         return err_hint(err, "changeover promote or changeover rollback first");
     }
     if (call->dry_run)
         return session_dry_run(&s, (enum plan_phase[]){PHASE_CLEANUP, PHASE_MAX}, err);
-    if (confirm_cleanup(&s, err) < 0 || session_guard(&s, err) < 0 || flow_cleanup(&s.engine, err) < 0)
+    if (confirm_cleanup(&s, err) < 0 || session_guard(&s, err) < 0 ||
+        flow_cleanup(&s.engine, err) < 0)
         return -1;
     s.open = false;
     session_result(&s, NULL, "%s is live and steady", colour_name(s.live));
@@ -78,8 +84,11 @@ static int run_cleanup(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_cleanup = {
-    .name = "cleanup", .args = "", .summary = "destroy the loser's data and end the upgrade",
-    .flags = CMD_JSON | CMD_DRY_RUN, .run = run_cleanup,
+    .name = "cleanup",
+    .args = "",
+    .summary = "destroy the loser's data and end the upgrade",
+    .flags = CMD_JSON | CMD_DRY_RUN,
+    .run = run_cleanup,
 };
 
 static int run_resume(const struct cmd_call *call, struct err *err)
@@ -99,6 +108,9 @@ static int run_resume(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_resume = {
-    .name = "resume", .args = "", .summary = "go on after a crash or an interruption",
-    .flags = CMD_JSON, .run = run_resume,
+    .name = "resume",
+    .args = "",
+    .summary = "go on after a crash or an interruption",
+    .flags = CMD_JSON,
+    .run = run_resume,
 };

@@ -23,7 +23,8 @@ char *session_state_root(const struct cmd_call *call)
     const char *home = getenv("HOME"), *xdg = getenv("XDG_STATE_HOME");
     const char *dir = call->state_dir ? call->state_dir : getenv("CHANGEOVER_STATE_DIR");
     if (dir && *dir)
-        return sys_path_resolve(dir); /* absolute also before it exists: guard and shim leave this directory */
+        return sys_path_resolve(
+            dir); /* absolute also before it exists: guard and shim leave this directory */
     if (sys_uid() == 0)
         return x_strdup("/var/lib/changeover");
     if (xdg && *xdg)
@@ -43,8 +44,8 @@ static int read_file(struct session *s, struct err *err)
     return 0;
 }
 
-static int parse_side(struct session *s, enum colour c, const char *text, const char *path, const char *version,
-                      struct err *err)
+static int parse_side(struct session *s, enum colour c, const char *text, const char *path,
+                      const char *version, struct err *err)
 {
     struct spec *fresh = NULL;
     if (spec_parse(text, path, c, version, &fresh, err) < 0)
@@ -64,12 +65,13 @@ static int parse_sides(struct session *s, const char *target, struct err *err)
 
 static bool known(const struct session *s)
 {
-    cleanup_free char *journal = x_asprintf("%s/%s/journal.db", s->state_root, s->side[GREEN]->service);
+    cleanup_free char *journal =
+        x_asprintf("%s/%s/journal.db", s->state_root, s->side[GREEN]->service);
     return sys_path_exists(journal);
 }
 
-/* A file that was broken, renamed or removed since must stop neither a rollback nor the guard: what runs, runs by the
- * spec that is stored with it. */
+/* A file that was broken, renamed or removed since must stop neither a rollback nor the guard: what
+ * runs, runs by the spec that is stored with it. */
 static int use_stored(struct session *s, const char *target, const struct err *why, struct err *err)
 {
     cleanup_free char *service = NULL, *text = NULL;
@@ -77,7 +79,8 @@ static int use_stored(struct session *s, const char *target, const struct err *w
     if (r <= 0)
         return r;
     s->file_errors = why ? x_strdup(why->msg)
-                         : x_asprintf("%s speaks of the service '%s' now", s->spec_path, s->side[GREEN]->service);
+                         : x_asprintf("%s speaks of the service '%s' now", s->spec_path,
+                                      s->side[GREEN]->service);
     s->file_problem = x_asprintf("%.*s; '%s' goes on by the spec that it was started with",
                                  (int)strcspn(s->file_errors, "\n"), s->file_errors, service);
     free(s->file_text);
@@ -96,7 +99,8 @@ static int load_spec(struct session *s, unsigned flags, const char *target, stru
         return -1;
     }
     int r = use_stored(s, target, good ? NULL : &own, err);
-    bool watching = !(flags & SESSION_LOCK) || (s->call->row->flags & CMD_HIDDEN); /* status has a note, the guard a log */
+    bool watching = !(flags & SESSION_LOCK) ||
+                    (s->call->row->flags & CMD_HIDDEN); /* status has a note, the guard a log */
     if (r > 0 && !watching)
         event_warn(&s->out, "%s", s->file_problem);
     if (r == 0 && !good) {
@@ -148,8 +152,10 @@ static int take_lock(struct session *s, struct err *err)
     /* The guard holds it for moments only; somebody else's run is not waited for. */
     if (sys_lock_take(path, label, sys_clock_mono() + 2 * NSEC_S, &s->lock_fd, err) < 0) {
         err_ctx(err, "service %s", s->side[GREEN]->service);
-        return err->code == ERR_LOCKED ? err_hint(err, "changeover status --watch (looks on), then the same command again")
-                                       : -1;
+        return err->code == ERR_LOCKED
+                   ? err_hint(err,
+                              "changeover status --watch (looks on), then the same command again")
+                   : -1;
     }
     return 0;
 }
@@ -160,7 +166,8 @@ static int refuse_maintenance(struct session *s, struct err *err)
     int r = journal_meta_get(s->j, "lock", &reason, err);
     if (r <= 0)
         return r;
-    err_set(err, ERR_LOCKED, "service %s is locked: %s", s->side[GREEN]->service, str_cstr(&reason));
+    err_set(err, ERR_LOCKED, "service %s is locked: %s", s->side[GREEN]->service,
+            str_cstr(&reason));
     return err_hint(err, "changeover lock --release");
 }
 
@@ -194,7 +201,8 @@ static int bind_sides(struct session *s, const char *target, struct err *err)
         if (r < 0)
             return -1;
         s->has_gen[c] = r > 0;
-        if (r > 0 && parse_side(s, (enum colour)c, g->spec_text, g->spec_path, *g->version ? g->version : NULL, err) < 0)
+        if (r > 0 && parse_side(s, (enum colour)c, g->spec_text, g->spec_path,
+                                *g->version ? g->version : NULL, err) < 0)
             return err_ctx(err, "the stored spec of %s", colour_name((enum colour)c));
         if (!r && had && parse_side(s, (enum colour)c, s->file_text, s->spec_path, target, err) < 0)
             return -1;
@@ -254,8 +262,8 @@ static int load_loss_accepted(struct session *s, struct err *err)
 
 static struct guard_place guard_place(const struct session *s)
 {
-    return (struct guard_place){.spec_path = s->spec_path, .state_root = s->state_root,
-                                .service_dir = s->service_dir};
+    return (struct guard_place){
+        .spec_path = s->spec_path, .state_root = s->state_root, .service_dir = s->service_dir};
 }
 
 /* Nobody looks after a failover flag whose guard is gone. */
@@ -295,7 +303,8 @@ static void report_edit(struct session *s)
     if (!s->open || !s->file_text || !s->has_gen[s->up.to] || str_eq(g->spec_text, s->file_text))
         return;
     cleanup_str struct str text = {.max = 8000};
-    str_add(&text, "the spec has changed since this upgrade began; that counts from the next prepare:\n");
+    str_add(&text,
+            "the spec has changed since this upgrade began; that counts from the next prepare:\n");
     diff_unified(g->spec_text, s->file_text, "this upgrade's", s->spec_path, &text);
     event_emit(&s->out, &(struct event){.kind = EVENT_WARNING, .text = str_cstr(&text)});
 }

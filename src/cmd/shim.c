@@ -11,5 +11,9 @@ static int run(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_shim = {
-    .name = "shim", .args = "DIR", .summary = "keep an instance", .flags = CMD_RAW | CMD_HIDDEN, .run = run,
+    .name = "shim",
+    .args = "DIR",
+    .summary = "keep an instance",
+    .flags = CMD_RAW | CMD_HIDDEN,
+    .run = run,
 };

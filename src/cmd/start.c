@@ -140,8 +140,7 @@ static int run_forget(const struct cmd_call *call, struct err *err)
     if (r != 0)
         return r < 0 ? -1 : err_set(err, ERR_USAGE, "not confirmed: nothing was changed");
     enum colour was = s.live;
-    if (live_unmark(&s, was, err) < 0 ||
-        owner_remove(s.side[was]->traffic.flag_dir, err) < 0 ||
+    if (live_unmark(&s, was, err) < 0 || owner_remove(s.side[was]->traffic.flag_dir, err) < 0 ||
         s.engine.runtime->boot(&s.engine.ctx, was, false, err) < 0 ||
         journal_generation_clear(s.j, GREEN, err) < 0 ||
         journal_generation_clear(s.j, BLUE, err) < 0 || journal_live_set(s.j, COLOUR_NONE, err) < 0)

@@ -43,8 +43,9 @@ static void print_header(const struct status_view *v, struct str *out)
     if (v->state == STATE_STEADY)
         str_addf(out, "%-10s steady\n", "Upgrade:");
     else
-        str_addf(out, "%-10s %s: %s (%s %s -> %s %s)\n", "Upgrade:", v->upgrade, state_name(v->state),
-                 colour_name(v->from), v->version_from, colour_name(v->to), v->version_to);
+        str_addf(out, "%-10s %s: %s (%s %s -> %s %s)\n", "Upgrade:", v->upgrade,
+                 state_name(v->state), colour_name(v->from), v->version_from, colour_name(v->to),
+                 v->version_to);
     if (*v->deadline)
         str_addf(out, "%-10s %s\n", "Deadline:", v->deadline);
     str_addf(out, "%-10s %s\n", "Guard:", v->guard);
@@ -55,7 +56,8 @@ static void print_header(const struct status_view *v, struct str *out)
         str_addf(out, "%-10s %s\n", "Note:", v->notes.v[i]);
 }
 
-static void print_branch(struct str *out, bool last_colour, bool last, const char *name, const char *text)
+static void print_branch(struct str *out, bool last_colour, bool last, const char *name,
+                         const char *text)
 {
     str_addf(out, "%s   %s %-9s %s\n", last_colour ? " " : "│", last ? "└──" : "├──", name, text);
 }
@@ -65,7 +67,8 @@ static void print_colour(const struct status_view *v, enum colour c, bool last, 
     const struct status_colour *k = &v->colour[c];
     str_addf(out, "%s %s %s%s%s\n", last ? "└──" : "├──", k->good ? "●" : "○", colour_name(c),
              k->version[0] ? " " : "", k->version);
-    str_addf(out, "%s   ├── %-9s %s\n", last ? " " : "│", "role", c == v->live ? "live" : "standby");
+    str_addf(out, "%s   ├── %-9s %s\n", last ? " " : "│", "role",
+             c == v->live ? "live" : "standby");
     print_branch(out, last, false, "instance", k->instance);
     print_branch(out, last, false, "data", k->data);
     print_branch(out, last, false, "health", k->health);
@@ -86,10 +89,11 @@ static void print_text(const struct status_view *v, struct str *out)
 static json_t *colour_json(const struct status_view *v, enum colour c)
 {
     const struct status_colour *k = &v->colour[c];
-    return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:i, s:i}", "colour", colour_name(c), "role",
-                     c == v->live ? "live" : "standby", "version", k->version, "good", k->good, "instance",
-                     k->instance, "data", k->data, "health", k->health, "lag", k->lag, "traffic", k->load, "pid",
-                     (int)k->pid, "requests", k->requests);
+    return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:i, s:i}", "colour",
+                     colour_name(c), "role", c == v->live ? "live" : "standby", "version",
+                     k->version, "good", k->good, "instance", k->instance, "data", k->data,
+                     "health", k->health, "lag", k->lag, "traffic", k->load, "pid", (int)k->pid,
+                     "requests", k->requests);
 }
 
 static void print_json(const struct status_view *v)
@@ -99,17 +103,19 @@ static void print_json(const struct status_view *v)
         json_array_append_new(colours, colour_json(v, (enum colour)c));
     for (size_t i = 0; i < v->notes.n; i++)
         json_array_append_new(notes, json_string(v->notes.v[i]));
-    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:s}", "service",
-                             v->service, "live", colour_name(v->live), "version", v->live_version, "upgrade",
-                             v->upgrade, "state", state_name(v->state), "deadline", v->deadline, "guard", v->guard,
-                             "lock", v->lock, "flags", colour_name(v->flag), "contradiction", v->contradiction,
-                             "traffic", v->traffic, "colours", colours, "notes", notes, "next", next_command(v));
+    json_t *root = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:o, s:o, s:s}", "service",
+        v->service, "live", colour_name(v->live), "version", v->live_version, "upgrade", v->upgrade,
+        "state", state_name(v->state), "deadline", v->deadline, "guard", v->guard, "lock", v->lock,
+        "flags", colour_name(v->flag), "contradiction", v->contradiction, "traffic", v->traffic,
+        "colours", colours, "notes", notes, "next", next_command(v));
     json_dumpf(root, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(root);
 }
 
-/* 0: live is good and nothing is half way; 1: live is not good; 3: half way, or flags and journal differ. */
+/* 0: live is good and nothing is half way; 1: live is not good; 3: half way, or flags and journal
+ * differ. */
 static int exit_status(const struct status_view *v)
 {
     if (v->contradiction || ((v->state == STATE_PREPARING || v->state == STATE_PROMOTING ||
@@ -126,10 +132,12 @@ static void *warm_up(void *nothing)
     return nothing;
 }
 
-static int open_and_gather(const struct cmd_call *call, struct session *s, struct status_view *v, struct err *err)
+static int open_and_gather(const struct cmd_call *call, struct session *s, struct status_view *v,
+                           struct err *err)
 {
     pthread_t warm;
-    mallopt(M_ARENA_MAX, 1); /* six threads that allocate little: an arena for each costs more than it saves */
+    mallopt(M_ARENA_MAX,
+            1); /* six threads that allocate little: an arena for each costs more than it saves */
     bool warming = pthread_create(&warm, NULL, warm_up, NULL) == 0;
     int r = session_open(s, call, SESSION_EMPTY, NULL, err);
     if (warming)
@@ -189,9 +197,13 @@ static int run(const struct cmd_call *call, struct err *err)
 }
 
 const struct cmd_row cmd_status = {
-    .name = "status", .args = "", .summary = "who serves, what runs, what is open", .flags = CMD_JSON,
+    .name = "status",
+    .args = "",
+    .summary = "who serves, what runs, what is open",
+    .flags = CMD_JSON,
     .options = options,
-    .help = "With -q nothing is printed and the exit status tells: 0 live is good and nothing is half way;\n"
+    .help = "With -q nothing is printed and the exit status tells: 0 live is good and nothing is "
+            "half way;\n"
             "1 live is not good; 3 an upgrade is half way, or the flags contradict the journal.",
     .run = run,
 };

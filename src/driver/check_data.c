@@ -142,7 +142,8 @@ static void add_freeze(struct budget *b, const struct storage_ops *ops, const st
     (void)snprintf(b->frozen + at, sizeof(b->frozen) - at, "%s%s", at ? ", " : "", v->name);
 }
 
-/* The directory that the clone is to lie in: nobody makes it, since a mount may be missing there. */
+/* The directory that the clone is to lie in: nobody makes it, since a mount may be missing there.
+ */
 static bool check_parent(struct check *c, const struct spec_volume *dst)
 {
     cleanup_free char *dir = x_strdup(dst->path);
@@ -155,10 +156,12 @@ static bool check_parent(struct check *c, const struct spec_volume *dst)
     if (there && sys_path_writable(dir))
         return true;
     if (there)
-        str_format(mend, sizeof(mend), "run as its owner, or: chown %u %s", (unsigned)sys_uid(), dir);
+        str_format(mend, sizeof(mend), "run as its owner, or: chown %u %s", (unsigned)sys_uid(),
+                   dir);
     else
         str_format(mend, sizeof(mend), "mkdir -p %s (or mount what is missing there)", dir);
-    findings_add(c->f, FINDING_ERROR, "data", mend, "volume %s of %s: '%s', which it is to lie in, %s", dst->name,
+    findings_add(c->f, FINDING_ERROR, "data", mend,
+                 "volume %s of %s: '%s', which it is to lie in, %s", dst->name,
                  colour_name(c->standby), dir, there ? "cannot be written" : "is not there");
     return false;
 }

@@ -10,10 +10,9 @@ typedef void look_fn(struct check *c);
 int check_run_on(const struct driver_ctx *ctx, const struct check_request *rq,
                  const struct check_drivers *drivers, struct findings *ret, struct err *err)
 {
-    static look_fn *const looks[] = {check_system,  check_paths,      check_volumes,
-                                     check_ports,   check_identities, check_instances,
-                                     check_traffic, check_version,    check_others,
-                                     check_boot,    check_owner};
+    static look_fn *const looks[] = {
+        check_system,  check_paths,   check_volumes, check_ports, check_identities, check_instances,
+        check_traffic, check_version, check_others,  check_boot,  check_owner};
     struct check c = {.ctx = ctx, .rq = rq, .drivers = drivers, .f = ret};
 
     c.adopted = rq->live != COLOUR_NONE;

@@ -14,12 +14,12 @@
 #define CHILDREN_MAX 16
 
 static const struct step_ops *const ops_of[ACT_MAX] = {
-    [ACT_HOOK] = &step_hook,         [ACT_CHECK] = &step_check,       [ACT_VALIDATE] = &step_validate,
-    [ACT_CLONE] = &step_clone,       [ACT_BOOT_ON] = &step_boot_on,   [ACT_BOOT_OFF] = &step_boot_off,
-    [ACT_START] = &step_start,       [ACT_GATE] = &step_gate,         [ACT_PREVIEW] = &step_preview,
-    [ACT_FLIP] = &step_flip,         [ACT_VERIFY] = &step_verify,     [ACT_PRIORITY] = &step_priority,
-    [ACT_BAKE] = &step_bake,         [ACT_DRAIN] = &step_drain,       [ACT_STOP] = &step_stop,
-    [ACT_DESTROY] = &step_destroy,   [ACT_FORGET] = &step_forget,
+    [ACT_HOOK] = &step_hook,       [ACT_CHECK] = &step_check,     [ACT_VALIDATE] = &step_validate,
+    [ACT_CLONE] = &step_clone,     [ACT_BOOT_ON] = &step_boot_on, [ACT_BOOT_OFF] = &step_boot_off,
+    [ACT_START] = &step_start,     [ACT_GATE] = &step_gate,       [ACT_PREVIEW] = &step_preview,
+    [ACT_FLIP] = &step_flip,       [ACT_VERIFY] = &step_verify,   [ACT_PRIORITY] = &step_priority,
+    [ACT_BAKE] = &step_bake,       [ACT_DRAIN] = &step_drain,     [ACT_STOP] = &step_stop,
+    [ACT_DESTROY] = &step_destroy, [ACT_FORGET] = &step_forget,
 };
 
 /* Events go to the screen and, but for progress, to the journal. */
@@ -65,10 +65,11 @@ void engine_init(struct engine *e)
     e->ctx.upgrade_id = e->up->id;
 }
 
-static void emit(struct engine *e, enum event_kind kind, const struct plan_step *s, const char *text,
-                 nsec_t took)
+static void emit(struct engine *e, enum event_kind kind, const struct plan_step *s,
+                 const char *text, nsec_t took)
 {
-    event_emit(&e->tee, &(struct event){.kind = kind, .step = s->name, .text = text, .took_ns = took});
+    event_emit(&e->tee,
+               &(struct event){.kind = kind, .step = s->name, .text = text, .took_ns = took});
 }
 
 static int fault(const struct plan_step *s, const char *moment, struct err *err)
@@ -90,7 +91,8 @@ static int settle_children(struct engine *e, const char *step, struct err *err)
     for (size_t i = 0; i < n; i++) {
         if (!sys_proc_alive(id[i]))
             continue;
-        event_note(&e->tee, "waiting for pid %d, which an interrupted run has left", (int)id[i].pid);
+        event_note(&e->tee, "waiting for pid %d, which an interrupted run has left",
+                   (int)id[i].pid);
         if (sys_proc_wait_gone(id[i], sys_clock_mono() + CHILD_WAIT))
             continue;
         if (sys_proc_signal(id[i], SIGKILL) < 0 ||

@@ -16,11 +16,14 @@ static enum colour live_of(const struct engine *e)
     return e->up->flipped ? e->up->to : e->up->from;
 }
 
-static int look(struct failover_watch *w, struct engine *e, enum colour c, enum colour reference, struct err *err)
+static int look(struct failover_watch *w, struct engine *e, enum colour c, enum colour reference,
+                struct err *err)
 {
     const char *version = c == e->up->to ? e->up->version_to : e->up->version_from;
-    struct gate_request rq = {.colour = c, .reference = reference,
-                              .target_version = *version ? version : NULL, .what = "failover"};
+    struct gate_request rq = {.colour = c,
+                              .reference = reference,
+                              .target_version = *version ? version : NULL,
+                              .what = "failover"};
     struct gate_result r[GATES_MAX];
     size_t n = 0;
     if (!w->watch && !(w->watch = gate_watch_new(&e->ctx, &rq, err)))
@@ -40,7 +43,8 @@ int failover_look(struct failover *f, struct engine *e, bool *ret_good, struct e
     enum colour live = live_of(e), other = colour_other(live);
     if (sys_clock_mono() >= f->next_look) {
         f->next_look = sys_clock_mono() + gate->interval;
-        if (look(&f->live, e, live, COLOUR_NONE, err) < 0 || look(&f->other, e, other, live, err) < 0 ||
+        if (look(&f->live, e, live, COLOUR_NONE, err) < 0 ||
+            look(&f->other, e, other, live, err) < 0 ||
             look(&f->alone, e, other, COLOUR_NONE, err) < 0)
             return -1;
         bool fails = f->alone.passes == 0 || (f->live.passes && f->other.passes == 0);

@@ -43,8 +43,7 @@ void flow_headline(struct engine *e, const char *text)
     event_emit(&e->tee, &(struct event){.kind = EVENT_PHASE, .text = text});
 }
 
-int flow_run_phase(struct engine *e, enum plan_phase phase,
-                   struct plan *plan, struct err *err)
+int flow_run_phase(struct engine *e, enum plan_phase phase, struct plan *plan, struct err *err)
 {
     struct plan_goal goal;
     engine_goal(e, &goal);
@@ -60,8 +59,8 @@ void flow_readme(struct engine *e)
     if (e->up->state == STATE_STEADY)
         str_format(line, sizeof(line), "steady: %s is live", colour_name(live));
     else
-        str_format(line, sizeof(line), "upgrade %s: %s, from %s to %s", e->up->id, state_name(e->up->state),
-                   colour_name(e->up->from), colour_name(e->up->to));
+        str_format(line, sizeof(line), "upgrade %s: %s, from %s to %s", e->up->id,
+                   state_name(e->up->state), colour_name(e->up->from), colour_name(e->up->to));
     if (e->traffic && e->traffic->readme(&e->ctx, line, &ignored) < 0)
         event_warn(&e->tee, "the README in the flag directory is out of date: %s", ignored.msg);
 }
@@ -99,7 +98,8 @@ static int abandon(struct engine *e, const struct plan *plan, struct err *err)
     err->code = ERR_FAILED;
     if (*err->hint)
         return -1;
-    return err_hint(err, "mend that, then the same command again; all is undone, %s serves as before",
+    return err_hint(err,
+                    "mend that, then the same command again; all is undone, %s serves as before",
                     colour_name(e->up->from));
 }
 
@@ -112,7 +112,8 @@ static int prepare_failed(struct engine *e, const struct plan *plan, struct err 
             *err = why;
             return -1;
         }
-        err_set(err, ERR_FAILED, "a space floor was reached: the standby is stopped, %s serves as before",
+        err_set(err, ERR_FAILED,
+                "a space floor was reached: the standby is stopped, %s serves as before",
                 colour_name(e->up->from));
         return err_hint(err, "make room; then changeover cleanup, and prepare again");
     }
@@ -127,7 +128,9 @@ static int prepare_failed(struct engine *e, const struct plan *plan, struct err 
     if (!was_started)
         return abandon(e, plan, err);
     err->code = ERR_GATE;
-    return err_hint(err, "look at %s's log; then changeover prepare (waits again), or changeover rollback; %s serves as before",
+    return err_hint(err,
+                    "look at %s's log; then changeover prepare (waits again), or changeover "
+                    "rollback; %s serves as before",
                     colour_name(e->up->to), colour_name(e->up->from));
 }
 
@@ -135,7 +138,7 @@ int flow_prepare(struct engine *e, struct err *err)
 {
     char text[160];
     str_format(text, sizeof(text), "prepare: %s %s -> %s %s (upgrade %s)", colour_name(e->up->from),
-             e->up->version_from, colour_name(e->up->to), e->up->version_to, e->up->id);
+               e->up->version_from, colour_name(e->up->to), e->up->version_to, e->up->id);
     flow_headline(e, text);
     cleanup_plan struct plan plan = {0};
     if (flow_run_phase(e, PHASE_PREPARE, &plan, err) < 0)
@@ -155,15 +158,18 @@ static int refuse_lossy_promote(const struct engine *e, nsec_t confirm_within, s
     enum spec_writes writes = e->ctx.side[e->up->to]->writes;
     if (confirm_within && !plan_may_flip_back(writes, e->loss_accepted)) {
         err_set(err, ERR_USAGE,
-                "--confirm-within would flip back on silence, and with writes: %s that loses what %s took since the flip",
+                "--confirm-within would flip back on silence, and with writes: %s that loses what "
+                "%s took since the flip",
                 spec_writes_name(writes), colour_name(e->up->to));
         return err_hint(err, "promote without it; or promote --confirm-within ... --accept-loss");
     }
     if (writes == WRITES_CLIENT && !e->loss_accepted && e->up->state == STATE_PREPARED) {
         err_set(err, ERR_FAILED,
-                "writes: client: a plain flip would lose every write that %s took since the clone; nothing was changed",
+                "writes: client: a plain flip would lose every write that %s took since the clone; "
+                "nothing was changed",
                 colour_name(e->up->from));
-        return err_hint(err, "promote --accept-loss if those writes do not matter; else changeover rollback");
+        return err_hint(
+            err, "promote --accept-loss if those writes do not matter; else changeover rollback");
     }
     return 0;
 }
@@ -177,17 +183,20 @@ static int promote_failed(struct engine *e, struct err *err)
         struct err move_err = {0};
         if (flow_enter(e, STATE_PREPARED, true, &move_err) < 0)
             err_ctx(err, "%s", move_err.msg);
-        return err_hint(err, "%s serves as before; changeover promote (tries again), or changeover rollback",
-                        colour_name(e->up->from));
+        return err_hint(
+            err, "%s serves as before; changeover promote (tries again), or changeover rollback",
+            colour_name(e->up->from));
     }
     enum spec_writes writes = e->ctx.side[e->up->to]->writes;
     if (!plan_may_flip_back(writes, e->loss_accepted)) {
         char loss[256];
         flow_loss(e, loss, sizeof(loss));
         err->code = ERR_HALFWAY;
-        err_ctx(err, "%s stays live, because going back would lose writes (%s)", colour_name(e->up->to), loss);
-        return err_hint(err, "changeover promote (goes on with %s), or changeover rollback --accept-loss",
-                        colour_name(e->up->to));
+        err_ctx(err, "%s stays live, because going back would lose writes (%s)",
+                colour_name(e->up->to), loss);
+        return err_hint(
+            err, "changeover promote (goes on with %s), or changeover rollback --accept-loss",
+            colour_name(e->up->to));
     }
     char why[512];
     str_format(why, sizeof(why), "%s", err->msg);
@@ -199,7 +208,8 @@ static int promote_failed(struct engine *e, struct err *err)
     }
     err->code = ERR_FAILED;
     err_ctx(err, "flipped back to %s", colour_name(e->up->from));
-    return err_hint(err, "%s is stopped, with its data and log; changeover cleanup destroys its data",
+    return err_hint(err,
+                    "%s is stopped, with its data and log; changeover cleanup destroys its data",
                     colour_name(e->up->to));
 }
 
@@ -210,7 +220,8 @@ static int finish_failed(struct engine *e, struct err *err)
     bool late = err->code == ERR_GATE;
     err->code = late ? ERR_GATE : ERR_HALFWAY;
     if (!*err->hint)
-        err_hint(err, "changeover promote (goes on: %s is live), or changeover rollback", colour_name(e->up->to));
+        err_hint(err, "changeover promote (goes on: %s is live), or changeover rollback",
+                 colour_name(e->up->to));
     return -1;
 }
 
@@ -237,8 +248,9 @@ static int await_confirm(struct engine *e, nsec_t within, struct err *err)
     if (flow_commit(e, &was, ok, err) < 0)
         return -1;
     flow_readme(e);
-    event_note(&e->tee, "%s is live; rolls back to %s in %s unless confirmed", colour_name(e->up->to),
-               colour_name(e->up->from), clock_words(words, sizeof(words), within));
+    event_note(&e->tee, "%s is live; rolls back to %s in %s unless confirmed",
+               colour_name(e->up->to), colour_name(e->up->from),
+               clock_words(words, sizeof(words), within));
     return 0;
 }
 
@@ -265,11 +277,12 @@ static int begin_promote(struct engine *e, nsec_t within, struct err *err)
 
 int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
 {
-    if (kept_confirm(e, &confirm_within, err) < 0 || refuse_lossy_promote(e, confirm_within, err) < 0)
+    if (kept_confirm(e, &confirm_within, err) < 0 ||
+        refuse_lossy_promote(e, confirm_within, err) < 0)
         return -1;
     char text[160];
     str_format(text, sizeof(text), "promote: %s -> %s %s (upgrade %s)", colour_name(e->up->from),
-             colour_name(e->up->to), e->up->version_to, e->up->id);
+               colour_name(e->up->to), e->up->version_to, e->up->id);
     flow_headline(e, text);
     if (begin_promote(e, confirm_within, err) < 0)
         return -1;
@@ -282,7 +295,8 @@ int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
     return confirm_within ? await_confirm(e, confirm_within, err) : finish(e, err);
 }
 
-/* What promote would have proven has just been gated; what is left is to drain and stop the old side. */
+/* What promote would have proven has just been gated; what is left is to drain and stop the old
+ * side. */
 static int note_flip_by_hand(struct engine *e, struct err *err)
 {
     static const char *const passed[] = {"promote/preview", "promote/flip", "promote/verify"};
@@ -292,7 +306,8 @@ static int note_flip_by_hand(struct engine *e, struct err *err)
             journal_step_end(e->j, e->up->id, passed[i], STEP_DONE, "by hand", err) < 0)
             return -1;
     }
-    return journal_live_set(e->j, e->up->to, err) < 0 || journal_upgrade_flipped(e->j, e->up, true, err) < 0
+    return journal_live_set(e->j, e->up->to, err) < 0 ||
+                   journal_upgrade_flipped(e->j, e->up, true, err) < 0
                ? -1
                : flow_move(e, STATE_PROMOTING, NULL, err);
 }
@@ -300,7 +315,8 @@ static int note_flip_by_hand(struct engine *e, struct err *err)
 int flow_promote_by_hand(struct engine *e, struct err *err)
 {
     struct upgrade was = *e->up;
-    if (journal_begin(e->j, err) < 0 || flow_commit(e, &was, note_flip_by_hand(e, err) == 0, err) < 0)
+    if (journal_begin(e->j, err) < 0 ||
+        flow_commit(e, &was, note_flip_by_hand(e, err) == 0, err) < 0)
         return -1;
     return flow_promote(e, 0, err);
 }
@@ -339,8 +355,8 @@ int flow_resume(struct engine *e, struct err *err)
 
 /* --- the truth --- */
 
-static int settle_step(struct engine *e, const char *step, enum colour to, const struct traffic_facts *f,
-                       bool *ret_open, struct err *err)
+static int settle_step(struct engine *e, const char *step, enum colour to,
+                       const struct traffic_facts *f, bool *ret_open, struct err *err)
 {
     struct step_row row;
     if (journal_step(e->j, e->up->id, step, &row, err) < 0)
@@ -353,8 +369,8 @@ static int settle_step(struct engine *e, const char *step, enum colour to, const
     /* The flags decide whether it has happened; point() leaves exactly one of them. */
     if (e->traffic->point(&e->ctx, f->flag, err) < 0 || journal_flip(e->j, e->up, f->flag, err) < 0)
         return -1;
-    return journal_step_end(e->j, e->up->id, step, f->flag == to ? STEP_DONE : STEP_UNDONE, "settled by the flags",
-                            err);
+    return journal_step_end(e->j, e->up->id, step, f->flag == to ? STEP_DONE : STEP_UNDONE,
+                            "settled by the flags", err);
 }
 
 int flow_settle(struct engine *e, enum colour claimed_live, struct err *err)
@@ -370,11 +386,15 @@ int flow_settle(struct engine *e, enum colour claimed_live, struct err *err)
         return -1;
     if (open || f.flag == claimed_live)
         return 0;
-    err_set(err, ERR_HALFWAY, "the journal says that %s is live, the flags in '%s' say %s: nothing was changed",
+    err_set(err, ERR_HALFWAY,
+            "the journal says that %s is live, the flags in '%s' say %s: nothing was changed",
             colour_name(claimed_live), e->ctx.side[GREEN]->traffic.flag_dir, colour_name(f.flag));
     if (f.flag == COLOUR_NONE)
-        return err_hint(err, "changeover traffic install (sets %s's flag again: until then nobody is served)",
-                        colour_name(claimed_live));
-    return err_hint(err, "changeover traffic show; then changeover adopt --live %s (accepts what the flags say), or put the flag back",
+        return err_hint(
+            err, "changeover traffic install (sets %s's flag again: until then nobody is served)",
+            colour_name(claimed_live));
+    return err_hint(err,
+                    "changeover traffic show; then changeover adopt --live %s (accepts what the "
+                    "flags say), or put the flag back",
                     colour_name(f.flag));
 }

@@ -30,9 +30,10 @@ void flow_loss(const struct engine *e, char *buf, size_t size)
         clock_words(ago, sizeof(ago), sys_clock_wall() - flip.ended_wall_ns);
     }
     str_format(buf, size, "%s took since %s (%s ago) is in %s's volumes only",
-             writes == WRITES_BOTH ? "what it collected by itself and what clients saw of it: all that it"
-                                   : "every write that it",
-             since, ago, colour_name(e->up->to));
+               writes == WRITES_BOTH
+                   ? "what it collected by itself and what clients saw of it: all that it"
+                   : "every write that it",
+               since, ago, colour_name(e->up->to));
 }
 
 static int refuse_lossy_rollback(const struct engine *e, struct err *err)
@@ -47,8 +48,8 @@ static int refuse_lossy_rollback(const struct engine *e, struct err *err)
                     colour_name(e->up->to));
 }
 
-/* Whether it goes over the flip is decided once: while we flip back, `flipped` becomes false. live: who has the
- * traffic already, by hand, or NONE. */
+/* Whether it goes over the flip is decided once: while we flip back, `flipped` becomes false. live:
+ * who has the traffic already, by hand, or NONE. */
 static int begin_rollback(struct engine *e, enum colour live, struct err *err)
 {
     struct upgrade was = *e->up;
@@ -62,8 +63,9 @@ static int begin_rollback(struct engine *e, enum colour live, struct err *err)
     return flow_commit(e, &was, ok, err);
 }
 
-/* An old side that was asked to stop may go on serving for a while: it must be gone, and started anew, before it
- * is gated. One that is deaf has shown so by outliving its grace, and is gated as it is. */
+/* An old side that was asked to stop may go on serving for a while: it must be gone, and started
+ * anew, before it is gated. One that is deaf has shown so by outliving its grace, and is gated as
+ * it is. */
 static int end_half_stop(struct engine *e, struct err *err)
 {
     struct step_row stop;
@@ -78,7 +80,8 @@ static int end_half_stop(struct engine *e, struct err *err)
         event_warn(&e->tee, "%s: it was asked to stop, and runs on", err->msg);
         err_clear(err);
     }
-    return journal_step_end(e->j, e->up->id, FINISH_STOP, STEP_UNDONE, "the rollback came between", err);
+    return journal_step_end(e->j, e->up->id, FINISH_STOP, STEP_UNDONE, "the rollback came between",
+                            err);
 }
 
 static int go_back(struct engine *e, struct err *err)
@@ -108,7 +111,8 @@ int flow_rollback(struct engine *e, const char *why, struct err *err)
     if (!begun && refuse_lossy_rollback(e, err) < 0)
         return -1;
     char text[640];
-    str_format(text, sizeof(text), "rollback to %s (upgrade %s): %.500s", colour_name(e->up->from), e->up->id, why);
+    str_format(text, sizeof(text), "rollback to %s (upgrade %s): %.500s", colour_name(e->up->from),
+               e->up->id, why);
     flow_headline(e, text);
     if (!begun && begin_rollback(e, COLOUR_NONE, err) < 0)
         return -1;
@@ -117,7 +121,9 @@ int flow_rollback(struct engine *e, const char *why, struct err *err)
             return flow_interrupted(e, err);
         err->code = err->code == ERR_GATE ? ERR_GATE : ERR_HALFWAY;
         if (!*err->hint)
-            err_hint(err, "changeover rollback (tries again); the traffic is where changeover status says");
+            err_hint(
+                err,
+                "changeover rollback (tries again); the traffic is where changeover status says");
         return -1;
     }
     if (flow_enter(e, STATE_ROLLED_BACK, false, err) < 0)

@@ -34,8 +34,14 @@ static int spawn(const struct guard_place *place, enum guard_role role, struct e
 {
     char exe[4096];
     cleanup_free char *log = x_asprintf("%s/guard.log", place->service_dir);
-    const char *const argv[] = {sys_self_exe(exe, sizeof(exe)), "guard", "-f", place->spec_path, "--state-dir",
-                                place->state_root, role_name[role], NULL};
+    const char *const argv[] = {sys_self_exe(exe, sizeof(exe)),
+                                "guard",
+                                "-f",
+                                place->spec_path,
+                                "--state-dir",
+                                place->state_root,
+                                role_name[role],
+                                NULL};
     struct proc_id id;
     return sys_proc_spawn_detached(argv, log, &id, err);
 }
@@ -56,8 +62,8 @@ int guard_ensure(const struct guard_place *place, struct err *err)
     return 0;
 }
 
-static void rounds(const struct guard_place *place, enum guard_role role, guard_duty_fn *duty, void *ctx,
-                   const struct sink *log)
+static void rounds(const struct guard_place *place, enum guard_role role, guard_duty_fn *duty,
+                   void *ctx, const struct sink *log)
 {
     enum guard_role other = role == GUARD_A ? GUARD_B : GUARD_A;
     while (!sys_interrupted()) {
@@ -73,8 +79,8 @@ static void rounds(const struct guard_place *place, enum guard_role role, guard_
     }
 }
 
-int guard_live(const struct guard_place *place, enum guard_role role, guard_duty_fn *duty, void *ctx,
-               const struct sink *log, struct err *err)
+int guard_live(const struct guard_place *place, enum guard_role role, guard_duty_fn *duty,
+               void *ctx, const struct sink *log, struct err *err)
 {
     cleanup_free char *path = lock_path(place, role);
     char label[64];
@@ -85,7 +91,8 @@ int guard_live(const struct guard_place *place, enum guard_role role, guard_duty
             return again && err->code == ERR_LOCKED ? 0 : -1; /* a new one has come meanwhile */
         rounds(place, role, duty, ctx, log);
         sys_close_p(&fd);
-        /* Whoever has begun an upgrade since our last look may have seen our lock, and counts on us. */
+        /* Whoever has begun an upgrade since our last look may have seen our lock, and counts on
+         * us. */
         struct err ignored = {0};
         if (sys_interrupted() || duty(ctx, &ignored) > 0)
             return 0;

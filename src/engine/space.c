@@ -1,5 +1,6 @@
-/* The space floors: stopping the standby frees nothing by itself, so below the last floor its clone goes; live
- * never. After the flip the old side is the way back, and goes only if the spec says so. */
+/* The space floors: stopping the standby frees nothing by itself, so below the last floor its clone
+ * goes; live never. After the flip the old side is the way back, and goes only if the spec says so.
+ */
 #include "driver/storage/ops.h"
 #include "engine/flow.h"
 #include "sys/file.h"
@@ -7,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int least_free(struct engine *e, uint64_t *ret, const struct spec_volume **ret_volume, struct err *err)
+static int least_free(struct engine *e, uint64_t *ret, const struct spec_volume **ret_volume,
+                      struct err *err)
 {
     *ret = UINT64_MAX;
     for (int c = GREEN; c < COLOURS; c++) {
@@ -40,7 +42,8 @@ static bool loser_is_idle(struct engine *e)
     if (e->up->state != STATE_ROLLED_BACK)
         return false;
     return e->ctx.side[e->up->to]->writes == WRITES_REPLAYED ||
-           (journal_meta_get(e->j, "rollback.after_flip", &after, &ignored) > 0 && str_eq(str_cstr(&after), "no"));
+           (journal_meta_get(e->j, "rollback.after_flip", &after, &ignored) > 0 &&
+            str_eq(str_cstr(&after), "no"));
 }
 
 int engine_space_low(struct engine *e)
@@ -52,8 +55,8 @@ int engine_space_low(struct engine *e)
 static void describe(uint64_t left, const struct spec_volume *v, char *buf, size_t size)
 {
     char free_words[16];
-    str_format(buf, size, "only %s free at '%s' (volume %s)", str_bytes(free_words, sizeof(free_words), left),
-               v->path, v->name);
+    str_format(buf, size, "only %s free at '%s' (volume %s)",
+               str_bytes(free_words, sizeof(free_words), left), v->path, v->name);
 }
 
 void flow_space_words(struct engine *e, char *buf, size_t size)
@@ -67,10 +70,13 @@ void flow_space_words(struct engine *e, char *buf, size_t size)
     if (least_free(e, &left, &v, &ignored) < 0 || !v || left >= sp->floor_bytes)
         return;
     describe(left, v, what, sizeof(what));
-    str_format(buf, size, "%s, below the %s floor: %s", what, left < sp->last_floor_bytes ? "last" : "first",
-               before_flip(e)                                 ? "the guard stops the standby"
-               : sp->after_flip == SPACE_GIVE_UP_ROLLBACK     ? "the way back is given up if it goes on"
-                                                              : "nothing is destroyed by itself after the flip; changeover cleanup makes room");
+    str_format(
+        buf, size, "%s, below the %s floor: %s", what,
+        left < sp->last_floor_bytes ? "last" : "first",
+        before_flip(e) ? "the guard stops the standby"
+        : sp->after_flip == SPACE_GIVE_UP_ROLLBACK
+            ? "the way back is given up if it goes on"
+            : "nothing is destroyed by itself after the flip; changeover cleanup makes room");
 }
 
 int flow_space(struct engine *e, bool act, struct err *err)

@@ -56,7 +56,8 @@ static bool wants_freeze(const struct volume_pair *p)
 }
 
 /* Refuses a clone that would hold live longer than the spec allows. */
-static int estimate_freeze(struct engine *e, const struct plan_step *s, bool *ret_freeze, struct err *err)
+static int estimate_freeze(struct engine *e, const struct plan_step *s, bool *ret_freeze,
+                           struct err *err)
 {
     const struct spec *to = e->ctx.side[s->colour];
     nsec_t sum = 0;
@@ -79,26 +80,31 @@ static int estimate_freeze(struct engine *e, const struct plan_step *s, bool *re
     err_set(err, ERR_FAILED, "the clone would pause %s for about %s; freeze.max allows %s",
             colour_name(colour_other(s->colour)), clock_words(about, sizeof(about), sum),
             clock_words(most, sizeof(most), to->freeze_max));
-    return err_hint(err, "in %s, one of: freeze.max: higher; a driver that shares blocks (reflink on XFS or btrfs); "
-                         "before_snapshot: a command that makes the data consistent; consistency: none if the "
-                         "service opens a copy taken while it writes",
-                    to->path);
+    return err_hint(
+        err,
+        "in %s, one of: freeze.max: higher; a driver that shares blocks (reflink on XFS or btrfs); "
+        "before_snapshot: a command that makes the data consistent; consistency: none if the "
+        "service opens a copy taken while it writes",
+        to->path);
 }
 
-static int run_snapshot_commands(struct engine *e, const struct plan_step *s, bool before, struct err *err)
+static int run_snapshot_commands(struct engine *e, const struct plan_step *s, bool before,
+                                 struct err *err)
 {
     const struct spec *from = e->ctx.side[colour_other(s->colour)];
     for (size_t i = 0; i < from->volumes_n; i++) {
         const struct spec_volume *v = &from->volumes[i];
         const struct spec_command *cmd = before ? &v->before_snapshot : &v->after_snapshot;
-        if (cmd->argv.n && driver_command(&e->ctx, cmd, before ? "before_snapshot" : "after_snapshot",
-                                          from->colour, NULL, err) < 0)
+        if (cmd->argv.n &&
+            driver_command(&e->ctx, cmd, before ? "before_snapshot" : "after_snapshot",
+                           from->colour, NULL, err) < 0)
             return -1;
     }
     return 0;
 }
 
-/* What may take long without the source standing still is done before (begin) and after (settle). */
+/* What may take long without the source standing still is done before (begin) and after (settle).
+ */
 enum pass { PASS_BEGIN, PASS_CLONE, PASS_SETTLE };
 
 static int pass_over(struct cloning *c, const struct plan_step *s, enum pass pass, struct err *err)
@@ -117,7 +123,8 @@ static int pass_over(struct cloning *c, const struct plan_step *s, enum pass pas
     return 0;
 }
 
-static int thaw(struct cloning *c, const struct plan_step *s, int fd, nsec_t *ret_held, struct err *err)
+static int thaw(struct cloning *c, const struct plan_step *s, int fd, nsec_t *ret_held,
+                struct err *err)
 {
     struct engine *e = c->e;
     struct err thaw_err = {0};
@@ -125,7 +132,8 @@ static int thaw(struct cloning *c, const struct plan_step *s, int fd, nsec_t *re
     if (r < 0 || c->hit_ceiling) {
         char most[24];
         clock_words(most, sizeof(most), e->ctx.side[s->colour]->freeze_max);
-        err_set(err, ERR_FAILED, "the clone was not done within freeze.max (%s): %s was thawed at once and goes on",
+        err_set(err, ERR_FAILED,
+                "the clone was not done within freeze.max (%s): %s was thawed at once and goes on",
                 most, colour_name(colour_other(s->colour)));
         return err_hint(err, "freeze.max: higher, or a driver that shares blocks, in %s",
                         e->ctx.side[s->colour]->path);
@@ -133,7 +141,8 @@ static int thaw(struct cloning *c, const struct plan_step *s, int fd, nsec_t *re
     return 0;
 }
 
-static int clone_frozen(struct cloning *c, const struct plan_step *s, nsec_t *ret_held, struct err *err)
+static int clone_frozen(struct cloning *c, const struct plan_step *s, nsec_t *ret_held,
+                        struct err *err)
 {
     struct engine *e = c->e;
     nsec_t max = e->ctx.side[s->colour]->freeze_max;
@@ -141,13 +150,14 @@ static int clone_frozen(struct cloning *c, const struct plan_step *s, nsec_t *re
     c->ceiling = sys_clock_mono() + max;
     if (e->runtime->freeze(&e->ctx, colour_other(s->colour), max, &fd, err) < 0)
         return -1;
-    int r = sys_fault_point("clone:frozen") < 0 ? err_sys(err, ERR_FAILED, "fault point clone:frozen")
-                                                : pass_over(c, s, PASS_CLONE, err);
+    int r = sys_fault_point("clone:frozen") < 0
+                ? err_sys(err, ERR_FAILED, "fault point clone:frozen")
+                : pass_over(c, s, PASS_CLONE, err);
     return thaw(c, s, fd, ret_held, err) < 0 ? -1 : r;
 }
 
-static int volume_is_copied(struct engine *e, const struct plan_step *s, const struct volume_pair *p,
-                            struct err *err)
+static int volume_is_copied(struct engine *e, const struct plan_step *s,
+                            const struct volume_pair *p, struct err *err)
 {
     struct storage_facts f = {0};
     if (p->ops->inspect(&e->ctx, p->src, p->dst, s->colour, false, &f, err) < 0)
@@ -172,8 +182,9 @@ static int drop_copied(struct engine *e, const struct plan_step *s, struct err *
     return 0;
 }
 
-/* What an attempt that was killed left: 1 if every volume is copied, at one point in time, and needs only to
- * be settled. Those of an incomplete set belong to a point in time that will not be the others': away with them. */
+/* What an attempt that was killed left: 1 if every volume is copied, at one point in time, and
+ * needs only to be settled. Those of an incomplete set belong to a point in time that will not be
+ * the others': away with them. */
 static int sort_leftovers(struct engine *e, const struct plan_step *s, struct err *err)
 {
     const struct spec *to = e->ctx.side[s->colour];
@@ -200,7 +211,8 @@ static int clone_apply(struct engine *e, const struct plan_step *s, char *result
         return -1;
     if (copied) {
         snprintf(result, STEP_RESULT, "cloned by an attempt before this one");
-        return run_snapshot_commands(e, s, false, err) < 0 ? -1 : pass_over(&c, s, PASS_SETTLE, err);
+        return run_snapshot_commands(e, s, false, err) < 0 ? -1
+                                                           : pass_over(&c, s, PASS_SETTLE, err);
     }
     bool freeze = false;
     nsec_t held = 0;
@@ -224,7 +236,8 @@ static int clone_apply(struct engine *e, const struct plan_step *s, char *result
         snprintf(result, STEP_RESULT, "cloned; %s was paused for %s",
                  colour_name(colour_other(s->colour)), clock_words(words, sizeof(words), held));
     else
-        snprintf(result, STEP_RESULT, "cloned; %s was not paused", colour_name(colour_other(s->colour)));
+        snprintf(result, STEP_RESULT, "cloned; %s was not paused",
+                 colour_name(colour_other(s->colour)));
     return 0;
 }
 
@@ -238,13 +251,15 @@ static int cloned(struct engine *e, const struct plan_step *s, struct err *err)
         if (pair_of(e, s, i, &p, err) < 0 ||
             p.ops->inspect(&e->ctx, p.src, p.dst, s->colour, false, &f, err) < 0)
             return -1;
-        if (!f.exists || f.owner != OWNER_OURS || !f.complete || strcmp(f.upgrade_id, e->up->id) != 0)
+        if (!f.exists || f.owner != OWNER_OURS || !f.complete ||
+            strcmp(f.upgrade_id, e->up->id) != 0)
             return 0;
     }
     return 1;
 }
 
-static int destroy_volume(struct engine *e, enum colour c, const struct spec_volume *v, struct err *err)
+static int destroy_volume(struct engine *e, enum colour c, const struct spec_volume *v,
+                          struct err *err)
 {
     const struct spec_volume *src = spec_volume(e->ctx.side[colour_other(c)], v->name);
     const struct storage_ops *ops = storage_find(src ? src : v, v, err);
@@ -258,7 +273,8 @@ static int destroy_volume(struct engine *e, enum colour c, const struct spec_vol
     return ops->destroy(&e->ctx, v, c, err);
 }
 
-/* What was never cloned may be there and be somebody else's: then nothing of ours is there to take back. */
+/* What was never cloned may be there and be somebody else's: then nothing of ours is there to take
+ * back. */
 static int clone_undo(struct engine *e, const struct plan_step *s, struct err *err)
 {
     const struct spec *to = e->ctx.side[s->colour];

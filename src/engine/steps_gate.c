@@ -8,8 +8,8 @@
 
 #define GATES_MAX 32
 
-/* Before the flip a standby is always measured against live. After it the other side is one measure more
- * while it runs, and none when it is gone. */
+/* Before the flip a standby is always measured against live. After it the other side is one measure
+ * more while it runs, and none when it is gone. */
 static struct gate_request request(struct engine *e, const struct plan_step *s, const char *what)
 {
     struct instance_facts other = {0};
@@ -34,8 +34,8 @@ static int gate_apply(struct engine *e, const struct plan_step *s, char *result,
     nsec_t begun = sys_clock_mono();
     if (gate_wait(&e->ctx, &rq, err) < 0)
         return -1;
-    snprintf(result, STEP_RESULT, "%s passed every gate %d times in a row after %s", colour_name(s->colour),
-             e->ctx.side[s->colour]->gate.passes,
+    snprintf(result, STEP_RESULT, "%s passed every gate %d times in a row after %s",
+             colour_name(s->colour), e->ctx.side[s->colour]->gate.passes,
              clock_words(words, sizeof(words), sys_clock_mono() - begun));
     return 0;
 }
@@ -75,13 +75,15 @@ static int bake_apply(struct engine *e, const struct plan_step *s, char *result,
     char said[320] = "";
     while (sys_clock_mono() < until || failed) {
         if (driver_poll(&e->ctx))
-            return err_set(err, ERR_INTERRUPTED, "asked to end while %s was watched", colour_name(s->colour));
+            return err_set(err, ERR_INTERRUPTED, "asked to end while %s was watched",
+                           colour_name(s->colour));
         int r = look(w, said, sizeof(said), err);
         if (r < 0)
             return -1;
         failed = r ? failed + 1 : 0;
         if (failed >= spec->gate.passes)
-            return err_set(err, ERR_GATE, "%s fails after the flip: %s", colour_name(s->colour), said);
+            return err_set(err, ERR_GATE, "%s fails after the flip: %s", colour_name(s->colour),
+                           said);
         event_progress(&e->tee, failed ? said : "baking", (double)(sys_clock_mono() - begun) / 1e9,
                        (double)spec->bake / 1e9, "s", 0, until - sys_clock_mono());
         nsec_t left = until - sys_clock_mono();

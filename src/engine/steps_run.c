@@ -55,7 +55,8 @@ static int validate_apply(struct engine *e, const struct plan_step *s, char *res
                           struct err *err)
 {
     (void)result;
-    return e->runtime->validate(&e->ctx, s->colour, *e->up->version_to ? e->up->version_to : NULL, err);
+    return e->runtime->validate(&e->ctx, s->colour, *e->up->version_to ? e->up->version_to : NULL,
+                                err);
 }
 
 const struct step_ops step_validate = {.apply = validate_apply};

@@ -1,5 +1,5 @@
-/* Steps that move traffic: preview, flip, proof, drain. A spec with traffic.driver none has no traffic driver, and
- * these steps say so and pass. */
+/* Steps that move traffic: preview, flip, proof, drain. A spec with traffic.driver none has no
+ * traffic driver, and these steps say so and pass. */
 #include "engine/engine.h"
 #include "sys/clock.h"
 
@@ -15,7 +15,8 @@ static int preview_apply(struct engine *e, const struct plan_step *s, char *resu
         return 0;
     if (e->traffic->preview(&e->ctx, s->colour, err) < 0)
         return -1;
-    snprintf(result, STEP_RESULT, "both colours answer through the proxy and tell themselves apart");
+    snprintf(result, STEP_RESULT,
+             "both colours answer through the proxy and tell themselves apart");
     return 0;
 }
 
@@ -45,9 +46,11 @@ static int flip_check(struct engine *e, const struct plan_step *s, struct err *e
 static int flip_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
     nsec_t begun = sys_clock_mono();
-    /* Silence counts from the flip on, also if we are killed before we wait for the confirmation. */
+    /* Silence counts from the flip on, also if we are killed before we wait for the confirmation.
+     */
     if (e->confirm_within && s->colour == e->up->to &&
-        journal_deadline_set(e->j, CONFIRM_DEADLINE, e->confirm_within, "silence rolls back", err) < 0)
+        journal_deadline_set(e->j, CONFIRM_DEADLINE, e->confirm_within, "silence rolls back", err) <
+            0)
         return -1;
     if (e->traffic && e->traffic->point(&e->ctx, s->colour, err) < 0)
         return -1;
@@ -90,16 +93,23 @@ static int drain_late(const struct plan_step *s, const struct traffic_load *l, s
 {
     const char *c = colour_name(s->colour);
     if (!l->listed)
-        err_set(err, ERR_GATE, "%s cannot be shown to be drained: the proxy does not list it any more; %s keeps running",
+        err_set(err, ERR_GATE,
+                "%s cannot be shown to be drained: the proxy does not list it any more; %s keeps "
+                "running",
                 c, c);
     else if (l->foreign)
-        err_set(err, ERR_GATE, "%s still has %d direct connection%s, past the proxy: %s; %s keeps running, nothing was stopped",
+        err_set(err, ERR_GATE,
+                "%s still has %d direct connection%s, past the proxy: %s; %s keeps running, "
+                "nothing was stopped",
                 c, l->foreign, l->foreign == 1 ? "" : "s", l->peers, c);
     else
-        err_set(err, ERR_GATE, "%s still has %d request%s in flight; %s keeps running, nothing was stopped", c,
-                l->requests > l->waiting ? l->requests : l->waiting, l->requests == 1 ? "" : "s", c);
-    return err_hint(err, "end those clients, then the same command again; or with --drop to cut them; "
-                         "or traffic.ignore_peers in the spec");
+        err_set(err, ERR_GATE,
+                "%s still has %d request%s in flight; %s keeps running, nothing was stopped", c,
+                l->requests > l->waiting ? l->requests : l->waiting, l->requests == 1 ? "" : "s",
+                c);
+    return err_hint(err,
+                    "end those clients, then the same command again; or with --drop to cut them; "
+                    "or traffic.ignore_peers in the spec");
 }
 
 /* One drain in progress. */
@@ -110,7 +120,8 @@ struct drain {
     struct traffic_load load;
 };
 
-/* Looks once. A proxy that is slow to answer is no reason to end: that counts as not quiet, until the deadline. */
+/* Looks once. A proxy that is slow to answer is no reason to end: that counts as not quiet, until
+ * the deadline. */
 static int drain_look(struct engine *e, const struct plan_step *s, struct drain *d, struct err *err)
 {
     struct err look_err = {0};
@@ -128,7 +139,8 @@ static int drain_look(struct engine *e, const struct plan_step *s, struct drain 
         return drain_late(s, &d->load, err);
     *err = look_err;
     err->code = ERR_GATE;
-    return err_ctx(err, "%s cannot be shown to be drained, and keeps running", colour_name(s->colour));
+    return err_ctx(err, "%s cannot be shown to be drained, and keeps running",
+                   colour_name(s->colour));
 }
 
 static bool drained(const struct engine *e, const struct drain *d)
@@ -140,10 +152,11 @@ static bool drained(const struct engine *e, const struct drain *d)
 static void drain_progress(struct engine *e, const struct plan_step *s, const struct drain *d)
 {
     char text[128];
-    snprintf(text, sizeof(text), "draining %s: %d requests, %d websockets, %d direct", colour_name(s->colour),
-             d->load.requests, d->load.websockets, d->load.foreign);
+    snprintf(text, sizeof(text), "draining %s: %d requests, %d websockets, %d direct",
+             colour_name(s->colour), d->load.requests, d->load.websockets, d->load.foreign);
     /* What is waited for: requests and direct clients, and after them the websockets. */
-    nsec_t from = d->zeros ? d->begun : d->busy_since, most = d->zeros ? d->t->drain_websockets : d->t->drain_deadline;
+    nsec_t from = d->zeros ? d->begun : d->busy_since,
+           most = d->zeros ? d->t->drain_websockets : d->t->drain_deadline;
     nsec_t spent = sys_clock_mono() - from;
     event_progress(&e->tee, text, (double)spent / 1e9, (double)most / 1e9, "s", 0, most - spent);
 }
@@ -163,7 +176,8 @@ static int drain_apply(struct engine *e, const struct plan_step *s, char *result
     d.busy_since = d.begun;
     for (;;) {
         if (driver_poll(&e->ctx))
-            return err_set(err, ERR_INTERRUPTED, "asked to end while %s was drained", colour_name(s->colour));
+            return err_set(err, ERR_INTERRUPTED, "asked to end while %s was drained",
+                           colour_name(s->colour));
         if (drain_look(e, s, &d, err) < 0)
             return -1;
         if (drained(e, &d))
@@ -171,7 +185,8 @@ static int drain_apply(struct engine *e, const struct plan_step *s, char *result
         drain_progress(e, s, &d);
         sys_sleep(d.zeros ? DRAIN_LOOK : 2 * DRAIN_LOOK);
     }
-    snprintf(result, STEP_RESULT, "%s has no request in flight; %d websocket%s left, which its stop closes",
+    snprintf(result, STEP_RESULT,
+             "%s has no request in flight; %d websocket%s left, which its stop closes",
              colour_name(s->colour), d.load.websockets, d.load.websockets == 1 ? "" : "s");
     return 0;
 }

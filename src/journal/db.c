@@ -17,11 +17,14 @@ int db_error(struct journal *j, struct err *err, const char *what)
                              "the flag directory names); backups are beside it as journal.db.*");
     }
     if (code == SQLITE_READONLY || code == SQLITE_CANTOPEN || code == SQLITE_FULL)
-        return err_hint(err, "make its directory writable (free space, owner, mount), then the same command again");
+        return err_hint(
+            err,
+            "make its directory writable (free space, owner, mount), then the same command again");
     return -1;
 }
 
-static int bind_all(struct journal *j, struct err *err, sqlite3_stmt *st, const char *types, va_list ap)
+static int bind_all(struct journal *j, struct err *err, sqlite3_stmt *st, const char *types,
+                    va_list ap)
 {
     for (int i = 0; types[i]; i++) {
         int r;

@@ -14,10 +14,10 @@ struct journal {
 must_check int db_run(struct journal *j, struct err *err, const char *sql, const char *types, ...);
 
 typedef int db_row_fn(void *ctx, sqlite3_stmt *st);
-/* The same for a query: fn for each row; it returns 0 to go on, >0 to stop, <0 on error. Returns the number of rows
- * seen, or -1. */
-must_check int db_each(struct journal *j, struct err *err, db_row_fn *fn, void *ctx, const char *sql,
-                       const char *types, ...);
+/* The same for a query: fn for each row; it returns 0 to go on, >0 to stop, <0 on error. Returns
+ * the number of rows seen, or -1. */
+must_check int db_each(struct journal *j, struct err *err, db_row_fn *fn, void *ctx,
+                       const char *sql, const char *types, ...);
 
 int db_error(struct journal *j, struct err *err, const char *what);
 /* Copies a text column, cut to size. */

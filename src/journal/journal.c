@@ -12,7 +12,8 @@
 
 static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE generations(colour TEXT PRIMARY KEY, version TEXT NOT NULL, upgrade TEXT NOT NULL,"
+    "CREATE TABLE generations(colour TEXT PRIMARY KEY, version TEXT NOT NULL, upgrade TEXT NOT "
+    "NULL,"
     " spec_text TEXT NOT NULL, spec_path TEXT NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE upgrades(id TEXT PRIMARY KEY, state TEXT NOT NULL, from_colour TEXT NOT NULL,"
     " to_colour TEXT NOT NULL, version_from TEXT NOT NULL, version_to TEXT NOT NULL,"
@@ -26,7 +27,8 @@ static const char schema[] =
     " start INTEGER NOT NULL);"
     "CREATE TABLE deadlines(name TEXT PRIMARY KEY, wall INTEGER NOT NULL, boot_id TEXT NOT NULL,"
     " boottime INTEGER NOT NULL, why TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE events(at INTEGER NOT NULL, upgrade TEXT NOT NULL, kind INTEGER NOT NULL, step TEXT,"
+    "CREATE TABLE events(at INTEGER NOT NULL, upgrade TEXT NOT NULL, kind INTEGER NOT NULL, step "
+    "TEXT,"
     " text TEXT);"
     "CREATE INDEX events_at ON events(at);";
 
@@ -53,8 +55,9 @@ static int set_up(struct journal *j, struct err *err)
     if (version == JOURNAL_SCHEMA)
         return 0;
     if (version > JOURNAL_SCHEMA) {
-        err_set(err, ERR_FAILED, "journal '%s' was written by a newer changeover (schema %d, ours %d)",
-                j->path, version, JOURNAL_SCHEMA);
+        err_set(err, ERR_FAILED,
+                "journal '%s' was written by a newer changeover (schema %d, ours %d)", j->path,
+                version, JOURNAL_SCHEMA);
         return err_hint(err, "use that version; an older one would not understand what is open");
     }
     if (exec(j, "BEGIN IMMEDIATE", err) < 0 ||
@@ -161,9 +164,10 @@ static int take_generation(void *ctx, sqlite3_stmt *st)
 
 int journal_generation(struct journal *j, enum colour c, struct generation *ret, struct err *err)
 {
-    return db_each(j, err, take_generation, ret,
-                   "SELECT version, upgrade, spec_text, spec_path, created FROM generations WHERE colour=?",
-                   "s", colour_name(c));
+    return db_each(
+        j, err, take_generation, ret,
+        "SELECT version, upgrade, spec_text, spec_path, created FROM generations WHERE colour=?",
+        "s", colour_name(c));
 }
 
 int journal_generation_set(struct journal *j, enum colour c, const struct generation *g,
@@ -179,8 +183,8 @@ int journal_generation_clear(struct journal *j, enum colour c, struct err *err)
     return db_run(j, err, "DELETE FROM generations WHERE colour=?", "s", colour_name(c));
 }
 
-#define UPGRADE_COLUMNS                                                                            \
-    "id, state, from_colour, to_colour, version_from, version_to, flipped, created, outcome, "     \
+#define UPGRADE_COLUMNS                                                                        \
+    "id, state, from_colour, to_colour, version_from, version_to, flipped, created, outcome, " \
     "ended, reason"
 
 static int take_upgrade(void *ctx, sqlite3_stmt *st)
@@ -219,7 +223,8 @@ int journal_upgrade_begin(struct journal *j, struct upgrade *up, struct err *err
     make_id(up->id);
     up->created_wall_ns = sys_clock_wall();
     return db_run(j, err,
-                  "INSERT INTO upgrades(id, state, from_colour, to_colour, version_from, version_to, created) "
+                  "INSERT INTO upgrades(id, state, from_colour, to_colour, version_from, "
+                  "version_to, created) "
                   "VALUES(?,?,?,?,?,?,?)",
                   "ssssssi", up->id, state_name(up->state), colour_name(up->from),
                   colour_name(up->to), up->version_from, up->version_to, up->created_wall_ns);
@@ -229,8 +234,8 @@ int journal_upgrade_move(struct journal *j, struct upgrade *up, enum upgrade_sta
                          const char *outcome, struct err *err)
 {
     int r = to == STATE_STEADY
-                ? db_run(j, err, "UPDATE upgrades SET state=?, ended=?, outcome=? WHERE id=?", "siss",
-                         state_name(to), (int64_t)sys_clock_wall(), outcome, up->id)
+                ? db_run(j, err, "UPDATE upgrades SET state=?, ended=?, outcome=? WHERE id=?",
+                         "siss", state_name(to), (int64_t)sys_clock_wall(), outcome, up->id)
                 : db_run(j, err, "UPDATE upgrades SET state=? WHERE id=?", "ss", state_name(to),
                          up->id);
     if (r == 0)
@@ -240,7 +245,8 @@ int journal_upgrade_move(struct journal *j, struct upgrade *up, enum upgrade_sta
 
 int journal_upgrade_flipped(struct journal *j, struct upgrade *up, bool flipped, struct err *err)
 {
-    if (db_run(j, err, "UPDATE upgrades SET flipped=? WHERE id=?", "is", (int64_t)flipped, up->id) < 0)
+    if (db_run(j, err, "UPDATE upgrades SET flipped=? WHERE id=?", "is", (int64_t)flipped, up->id) <
+        0)
         return -1;
     up->flipped = flipped;
     return 0;
@@ -249,8 +255,8 @@ int journal_upgrade_flipped(struct journal *j, struct upgrade *up, bool flipped,
 int journal_upgrade_reason(struct journal *j, const struct upgrade *up, const char *reason,
                            struct err *err)
 {
-    return db_run(j, err, "UPDATE upgrades SET reason=coalesce(reason || '; ', '') || ? WHERE id=?", "ss", reason,
-                  up->id);
+    return db_run(j, err, "UPDATE upgrades SET reason=coalesce(reason || '; ', '') || ? WHERE id=?",
+                  "ss", reason, up->id);
 }
 
 int journal_flip(struct journal *j, struct upgrade *up, enum colour live, struct err *err)
@@ -258,7 +264,8 @@ int journal_flip(struct journal *j, struct upgrade *up, enum colour live, struct
     bool was = up->flipped;
     if (journal_begin(j, err) < 0)
         return -1;
-    bool ok = journal_live_set(j, live, err) == 0 && journal_upgrade_flipped(j, up, live == up->to, err) == 0;
+    bool ok = journal_live_set(j, live, err) == 0 &&
+              journal_upgrade_flipped(j, up, live == up->to, err) == 0;
     if (journal_end(j, ok, err) == 0)
         return 0;
     up->flipped = was;

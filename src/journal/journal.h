@@ -1,12 +1,12 @@
 /* The journal of one service: what was intended, what came of it, and what is claimed to be true.
  *
- * SQLite, WAL, synchronous=FULL, in SERVICE_DIR/journal.db: a row that a call has written is on disk when the
- * call returns. Intent is committed before an effect and the result after it, so that a crash anywhere leaves at
- * most one step "intended", which recovery looks at again.
+ * SQLite, WAL, synchronous=FULL, in SERVICE_DIR/journal.db: a row that a call has written is on
+ * disk when the call returns. Intent is committed before an effect and the result after it, so that
+ * a crash anywhere leaves at most one step "intended", which recovery looks at again.
  *
- * One writer at a time (the service's kernel lock sees to it); readers may look at any time. Every function may fail
- * with ERR_FAILED and SQLite's own words; a damaged file says what to do. Strings given out are copied
- * into the caller's structures. */
+ * One writer at a time (the service's kernel lock sees to it); readers may look at any time. Every
+ * function may fail with ERR_FAILED and SQLite's own words; a damaged file says what to do. Strings
+ * given out are copied into the caller's structures. */
 #pragma once
 
 #include "base/clock.h"
@@ -20,8 +20,9 @@
 
 struct journal;
 
-/* Opens SERVICE_DIR/journal.db. create: makes directory (0700) and file; without it a missing journal is
- * ERR_NOT_FOUND. A newer schema than ours is refused; an older one is copied to journal.db.N and migrated. */
+/* Opens SERVICE_DIR/journal.db. create: makes directory (0700) and file; without it a missing
+ * journal is ERR_NOT_FOUND. A newer schema than ours is refused; an older one is copied to
+ * journal.db.N and migrated. */
 must_check int journal_open(const char *service_dir, bool create, struct journal **ret,
                             struct err *err);
 void journal_close(struct journal *j);
@@ -31,8 +32,9 @@ static inline void journal_close_p(struct journal **j)
 }
 #define cleanup_journal cleanup(journal_close_p)
 
-/* What is written between the two is on disk whole or not at all. Not nested. end: commits if ok; else, or if the
- * commit fails, takes everything back and returns -1 (an err that is set already stays). */
+/* What is written between the two is on disk whole or not at all. Not nested. end: commits if ok;
+ * else, or if the commit fails, takes everything back and returns -1 (an err that is set already
+ * stays). */
 must_check int journal_begin(struct journal *j, struct err *err);
 must_check int journal_end(struct journal *j, bool ok, struct err *err);
 
@@ -49,7 +51,7 @@ must_check int journal_live_set(struct journal *j, enum colour c, struct err *er
 /* What a colour runs, or ran last: its spec unexpanded, and its version. */
 struct generation {
     char version[64];
-    char upgrade_id[32]; /* "" = adopted */
+    char upgrade_id[32];         /* "" = adopted */
     char *spec_text, *spec_path; /* generation_done() */
     int64_t created_wall_ns;
 };
@@ -73,17 +75,18 @@ must_check int journal_upgrade_move(struct journal *j, struct upgrade *up, enum 
 must_check int journal_upgrade_flipped(struct journal *j, struct upgrade *up, bool flipped,
                                        struct err *err);
 /* The claim follows a flip: who is live, and the upgrade's `flipped`, at once. */
-must_check int journal_flip(struct journal *j, struct upgrade *up, enum colour live, struct err *err);
+must_check int journal_flip(struct journal *j, struct upgrade *up, enum colour live,
+                            struct err *err);
 
 /* Adds a reason to the ones that are there, with "; " between them. */
-must_check int journal_upgrade_reason(struct journal *j, const struct upgrade *up, const char *reason,
-                                      struct err *err);
+must_check int journal_upgrade_reason(struct journal *j, const struct upgrade *up,
+                                      const char *reason, struct err *err);
 
 /* Past and present upgrades, newest first. */
 typedef int journal_upgrade_fn(void *ctx, const struct upgrade *up, const char *outcome,
                                int64_t ended_wall_ns, const char *reason);
-must_check int journal_upgrades_each(struct journal *j, int limit, journal_upgrade_fn *fn, void *ctx,
-                                     struct err *err);
+must_check int journal_upgrades_each(struct journal *j, int limit, journal_upgrade_fn *fn,
+                                     void *ctx, struct err *err);
 
 enum step_status { STEP_NONE, STEP_INTENDED, STEP_DONE, STEP_UNDONE };
 struct step_row {
@@ -123,15 +126,15 @@ struct deadline {
 must_check int journal_deadline_set(struct journal *j, const char *name, nsec_t in_ns,
                                     const char *why, struct err *err);
 must_check int journal_deadline_clear(struct journal *j, const char *name, struct err *err);
-/* 1 found; *ret_left_ns: how long until it (negative: how long ago). Within the same boot the clock since boot decides,
- * after another boot the wall clock. */
+/* 1 found; *ret_left_ns: how long until it (negative: how long ago). Within the same boot the clock
+ * since boot decides, after another boot the wall clock. */
 must_check int journal_deadline(struct journal *j, const char *name, struct deadline *ret,
                                 nsec_t *ret_left_ns, struct err *err);
 
 must_check int journal_event(struct journal *j, const char *upgrade, const struct event *ev,
                              struct err *err);
-typedef int journal_event_fn(void *ctx, int64_t wall_ns, const char *upgrade, int kind, const char *step,
-                             const char *text);
+typedef int journal_event_fn(void *ctx, int64_t wall_ns, const char *upgrade, int kind,
+                             const char *step, const char *text);
 must_check int journal_events_each(struct journal *j, const char *upgrade, int limit,
                                    journal_event_fn *fn, void *ctx, struct err *err);
 /* Drops events older than `age`. */

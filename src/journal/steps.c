@@ -21,7 +21,8 @@ int journal_step(struct journal *j, const char *upgrade, const char *step, struc
 {
     *ret = (struct step_row){0};
     return db_each(j, err, take_step, ret,
-                   "SELECT status, attempt, started, ended, result FROM steps WHERE upgrade=? AND step=?",
+                   "SELECT status, attempt, started, ended, result FROM steps WHERE upgrade=? AND "
+                   "step=?",
                    "ss", upgrade, step) < 0
                ? -1
                : 0;
@@ -70,10 +71,11 @@ int journal_steps_each(struct journal *j, const char *upgrade, journal_step_fn *
                        struct err *err)
 {
     struct steps_ctx s = {.fn = fn, .ctx = ctx};
-    return db_each(j, err, each_step, &s,
-                   "SELECT status, attempt, started, ended, result, step FROM steps WHERE upgrade=? "
-                   "ORDER BY started, rowid",
-                   "s", upgrade);
+    return db_each(
+        j, err, each_step, &s,
+        "SELECT status, attempt, started, ended, result, step FROM steps WHERE upgrade=? "
+        "ORDER BY started, rowid",
+        "s", upgrade);
 }
 
 int journal_child_note(struct journal *j, const char *upgrade, const char *step, struct proc_id id,
@@ -103,8 +105,8 @@ int journal_children(struct journal *j, const char *upgrade, const char *step, s
 {
     struct children_ctx c = {.ret = ret, .max = max};
     int r = db_each(j, err, each_child, &c,
-                    "SELECT pid, start FROM children WHERE upgrade=?1 AND (?2 IS NULL OR step=?2)", "ss",
-                    upgrade, step);
+                    "SELECT pid, start FROM children WHERE upgrade=?1 AND (?2 IS NULL OR step=?2)",
+                    "ss", upgrade, step);
     *ret_n = c.n;
     return r < 0 ? -1 : 0;
 }
@@ -151,8 +153,8 @@ int journal_deadline(struct journal *j, const char *name, struct deadline *ret, 
 
 int journal_event(struct journal *j, const char *upgrade, const struct event *ev, struct err *err)
 {
-    return db_run(j, err, "INSERT INTO events VALUES(?,?,?,?,?)", "isiss", (int64_t)sys_clock_wall(),
-                  upgrade, (int64_t)ev->kind, ev->step, ev->text);
+    return db_run(j, err, "INSERT INTO events VALUES(?,?,?,?,?)", "isiss",
+                  (int64_t)sys_clock_wall(), upgrade, (int64_t)ev->kind, ev->step, ev->text);
 }
 
 struct events_ctx {
@@ -172,13 +174,15 @@ int journal_events_each(struct journal *j, const char *upgrade, int limit, journ
                         void *ctx, struct err *err)
 {
     struct events_ctx e = {.fn = fn, .ctx = ctx};
-    return db_each(j, err, each_event, &e,
-                   "SELECT at, upgrade, kind, step, text FROM (SELECT rowid AS n, * FROM events WHERE "
-                   "?1='' OR upgrade=?1 ORDER BY rowid DESC LIMIT ?2) ORDER BY n",
-                   "si", upgrade, (int64_t)limit);
+    return db_each(
+        j, err, each_event, &e,
+        "SELECT at, upgrade, kind, step, text FROM (SELECT rowid AS n, * FROM events WHERE "
+        "?1='' OR upgrade=?1 ORDER BY rowid DESC LIMIT ?2) ORDER BY n",
+        "si", upgrade, (int64_t)limit);
 }
 
 int journal_prune(struct journal *j, nsec_t age, struct err *err)
 {
-    return db_run(j, err, "DELETE FROM events WHERE at < ?", "i", (int64_t)(sys_clock_wall() - age));
+    return db_run(j, err, "DELETE FROM events WHERE at < ?", "i",
+                  (int64_t)(sys_clock_wall() - age));
 }

@@ -35,6 +35,11 @@ void event_warn(const struct sink *sink, const char *fmt, ...)
 void event_progress(const struct sink *sink, const char *text, double done, double total,
                     const char *unit, double rate, nsec_t eta_ns)
 {
-    event_emit(sink, &(struct event){.kind = EVENT_PROGRESS, .text = text, .done = done,
-                                     .total = total, .unit = unit, .rate = rate, .eta_ns = eta_ns});
+    event_emit(sink, &(struct event){.kind = EVENT_PROGRESS,
+                                     .text = text,
+                                     .done = done,
+                                     .total = total,
+                                     .unit = unit,
+                                     .rate = rate,
+                                     .eta_ns = eta_ns});
 }

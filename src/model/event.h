@@ -21,10 +21,10 @@ struct event {
     enum event_kind kind;
     const char *step;
     const char *text;
-    double done, total;   /* total 0: unknown */
-    const char *unit;     /* "bytes" prints as bytes, else the word: "slots", "files", "passes" */
-    double rate;          /* units a second, 0: unknown */
-    nsec_t eta_ns;        /* -1: unknown, -2: does not converge */
+    double done, total; /* total 0: unknown */
+    const char *unit;   /* "bytes" prints as bytes, else the word: "slots", "files", "passes" */
+    double rate;        /* units a second, 0: unknown */
+    nsec_t eta_ns;      /* -1: unknown, -2: does not converge */
     nsec_t took_ns;
     nsec_t wall_ns;
 };
@@ -38,7 +38,9 @@ struct sink {
 };
 
 void event_emit(const struct sink *sink, const struct event *ev);
-void event_note(const struct sink *sink, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void event_warn(const struct sink *sink, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void event_note(const struct sink *sink, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void event_warn(const struct sink *sink, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 void event_progress(const struct sink *sink, const char *text, double done, double total,
                     const char *unit, double rate, nsec_t eta_ns);

@@ -1,5 +1,5 @@
-/* A plan: the steps of one phase, each with its exact effect and what undoes it. `changeover plan` prints
- * what the engine runs; the engine runs nothing else. */
+/* A plan: the steps of one phase, each with its exact effect and what undoes it. `changeover plan`
+ * prints what the engine runs; the engine runs nothing else. */
 #pragma once
 
 #include "base/arena.h"
@@ -38,13 +38,13 @@ enum plan_action {
 
 struct plan_step {
     enum plan_action action;
-    enum colour colour;  /* whom it acts on */
-    const char *name;    /* "promote/flip": unique within an upgrade */
-    const char *hook;    /* ACT_HOOK: its name */
-    const char *volume;  /* ACT_DESTROY */
-    const char *effect;  /* for people: what exactly */
-    const char *undo;    /* what undoes it; "" if there is nothing to undo */
-    bool always;         /* run again each time the phase runs, even if done */
+    enum colour colour; /* whom it acts on */
+    const char *name;   /* "promote/flip": unique within an upgrade */
+    const char *hook;   /* ACT_HOOK: its name */
+    const char *volume; /* ACT_DESTROY */
+    const char *effect; /* for people: what exactly */
+    const char *undo;   /* what undoes it; "" if there is nothing to undo */
+    bool always;        /* run again each time the phase runs, even if done */
 };
 
 struct plan {
@@ -66,10 +66,10 @@ struct plan_goal {
     const struct spec *side[COLOURS];
     enum colour from, to;
     const char *version_from, *version_to; /* "" if unknown */
-    bool after_flip;    /* ROLLBACK: the traffic is at `to` */
-    bool old_running;   /* ROLLBACK after the flip: `from` still runs */
-    enum colour loser;  /* CLEANUP */
-    const struct plan_volume *volumes; /* as many as the spec has, or NULL: not measured */
+    bool after_flip;                       /* ROLLBACK: the traffic is at `to` */
+    bool old_running;                      /* ROLLBACK after the flip: `from` still runs */
+    enum colour loser;                     /* CLEANUP */
+    const struct plan_volume *volumes;     /* as many as the spec has, or NULL: not measured */
 };
 
 /* What a rollback costs from one stage on. */

@@ -17,15 +17,15 @@ enum upgrade_state {
     STATE_MAX
 };
 
-const char *state_name(enum upgrade_state s); /* "awaiting-confirm" */
+const char *state_name(enum upgrade_state s);     /* "awaiting-confirm" */
 enum upgrade_state state_parse(const char *name); /* STATE_MAX if unknown */
 
 /* One upgrade, as the journal has it. Strings belong to whoever loaded it. */
 struct upgrade {
-    char id[32];              /* "20261123-141503-7f3a" */
+    char id[32]; /* "20261123-141503-7f3a" */
     enum upgrade_state state;
-    enum colour from, to;     /* live when it began / the colour that it brings up */
+    enum colour from, to; /* live when it began / the colour that it brings up */
     char version_from[64], version_to[64];
-    bool flipped;             /* the flip to `to` has been committed and not taken back */
+    bool flipped; /* the flip to `to` has been committed and not taken back */
     int64_t created_wall_ns;
 };

@@ -6,8 +6,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* Sets libcurl up, which takes a millisecond. The first request would do so too, but threads that come meanwhile
- * spin until it is done. Safe to call again. */
+/* Sets libcurl up, which takes a millisecond. The first request would do so too, but threads that
+ * come meanwhile spin until it is done. Safe to call again. */
 void http_init(void);
 
 struct http_request {

@@ -246,8 +246,9 @@ static void flight_setup(struct flight *f)
         f->headers = curl_slist_append(f->headers, "Sec-WebSocket-Version: 13");
         f->headers = curl_slist_append(f->headers, "Sec-WebSocket-Key: " UPGRADE_KEY);
     } else if (ask->method) {
-        f->post = x_asprintf("{\"jsonrpc\":\"2.0\",\"id\":\"changeover\",\"method\":\"%s\",\"params\":%s}",
-                             ask->method, ask->params && *ask->params ? ask->params : "[]");
+        f->post = x_asprintf(
+            "{\"jsonrpc\":\"2.0\",\"id\":\"changeover\",\"method\":\"%s\",\"params\":%s}",
+            ask->method, ask->params && *ask->params ? ask->params : "[]");
         f->headers = curl_slist_append(f->headers, "Content-Type: application/json");
         f->headers = curl_slist_append(f->headers, "Expect:");
         curl_easy_setopt(e, CURLOPT_POSTFIELDS, f->post);

@@ -79,7 +79,8 @@ static void describe_volume(struct str *out, const struct plan_goal *g, size_t i
     }
     str_addf(out, "%s: %s -> %s (%s", src->name, src->path, dst ? dst->path : "?", driver);
     if (pv && pv->bytes)
-        str_addf(out, ", %s in %" PRIu64 " files", str_bytes(size, sizeof(size), pv->bytes), pv->files);
+        str_addf(out, ", %s in %" PRIu64 " files", str_bytes(size, sizeof(size), pv->bytes),
+                 pv->files);
     str_add(out, ")");
 }
 
@@ -126,11 +127,11 @@ static void add_gate(struct builder *b, enum colour c, const char *name)
     for (size_t i = 0; i < s->gate.n; i++)
         str_addf(&names, "%s%s", i ? ", " : "", s->gate.gates[i].name);
     char every[24], most[24];
-    step->effect = TEXT(b, "wait until %s passes %d times in a row, every %s, at most %s: %s",
-                        colour_name(c), s->gate.passes,
-                        clock_words(every, sizeof(every), s->gate.interval),
-                        clock_words(most, sizeof(most), s->gate.deadline),
-                        s->gate.n ? str_cstr(&names) : "(the spec names no gates)");
+    step->effect =
+        TEXT(b, "wait until %s passes %d times in a row, every %s, at most %s: %s", colour_name(c),
+             s->gate.passes, clock_words(every, sizeof(every), s->gate.interval),
+             clock_words(most, sizeof(most), s->gate.deadline),
+             s->gate.n ? str_cstr(&names) : "(the spec names no gates)");
     step->always = true;
 }
 
@@ -151,9 +152,10 @@ static void add_start(struct builder *b, enum colour c, bool standby)
         str_addf(&words, "%s%s", i ? " " : "", cmd->v[i]);
     if (cmd->n > 3)
         str_add(&words, " ...");
-    s->effect = TEXT(b, "start %s%s: %s", version_words(b, c),
-                     standby ? " as standby, on its own ports and data" : " on its own untouched data",
-                     str_cstr(&words));
+    s->effect =
+        TEXT(b, "start %s%s: %s", version_words(b, c),
+             standby ? " as standby, on its own ports and data" : " on its own untouched data",
+             str_cstr(&words));
     s->undo = TEXT(b, "stop %s", colour_name(c));
 }
 
@@ -184,17 +186,21 @@ static void add_flip(struct builder *b, enum colour to)
 {
     enum colour from = colour_other(to);
     struct plan_step *s = add(b, ACT_PREVIEW, to, "preview");
-    s->effect = TEXT(b, "ask both colours through the proxy's previews: each answers, and tells itself apart");
+    s->effect = TEXT(
+        b, "ask both colours through the proxy's previews: each answers, and tells itself apart");
     s->always = true;
     if (b->plan->phase == PHASE_PROMOTE)
         add_hook(b, to, "before_flip");
     s = add(b, ACT_FLIP, to, "flip");
-    s->effect = TEXT(b, "flip: create active-%s, sync, remove active-%s, sync (one commit, no reload, "
-                        "open requests stay)", colour_name(to), colour_name(from));
+    s->effect = TEXT(b,
+                     "flip: create active-%s, sync, remove active-%s, sync (one commit, no reload, "
+                     "open requests stay)",
+                     colour_name(to), colour_name(from));
     s->undo = TEXT(b, "flip back to %s", colour_name(from));
     s = add(b, ACT_VERIFY, to, "verify");
-    s->effect = TEXT(b, "prove that it moved: %d requests through the front, each answered by %s itself",
-                     b->goal->side[to]->traffic.verify_requests, colour_name(to));
+    s->effect =
+        TEXT(b, "prove that it moved: %d requests through the front, each answered by %s itself",
+             b->goal->side[to]->traffic.verify_requests, colour_name(to));
     s->always = true;
 }
 
@@ -205,12 +211,15 @@ static void add_drain(struct builder *b, enum colour c)
     char requests[24], websockets[24];
     clock_words(requests, sizeof(requests), t->drain_deadline);
     clock_words(websockets, sizeof(websockets), t->drain_websockets);
-    s->effect = TEXT(b, "drain %s: no request in flight three times in a row and no connection but the proxy's idle "
-                        "ones, within %s; %s",
-                     colour_name(c), requests,
-                     t->websockets == WS_NONE
-                         ? "else it keeps running"
-                         : TEXT(b, "else it keeps running; websockets may stay for %s", websockets));
+    s->effect =
+        TEXT(b,
+             "drain %s: no request in flight three times in a row and no connection but the "
+             "proxy's idle "
+             "ones, within %s; %s",
+             colour_name(c), requests,
+             t->websockets == WS_NONE
+                 ? "else it keeps running"
+                 : TEXT(b, "else it keeps running; websockets may stay for %s", websockets));
     s->always = true;
 }
 
@@ -223,8 +232,8 @@ static void make_prepare(struct builder *b)
     s->always = true;
     if (b->goal->side[to]->runtime.validate_n || b->goal->side[to]->runtime.version.argv.n) {
         s = add(b, ACT_VALIDATE, to, "validate");
-        s->effect = TEXT(b, "let %s check its own arguments and say its version",
-                         version_words(b, to));
+        s->effect =
+            TEXT(b, "let %s check its own arguments and say its version", version_words(b, to));
     }
     add_clone(b);
     add_hook(b, to, "after_clone");
@@ -294,7 +303,8 @@ static void make_cleanup(struct builder *b)
                             colour_name(g->loser), v->name, v->path);
     }
     struct plan_step *step = add(b, ACT_FORGET, g->loser, "forget");
-    step->effect = TEXT(b, "forget %s's stored spec: it is the next standby", colour_name(g->loser));
+    step->effect =
+        TEXT(b, "forget %s's stored spec: it is the next standby", colour_name(g->loser));
     add_hook(b, colour_other(g->loser), "after_cleanup");
 }
 
@@ -332,8 +342,9 @@ static const char *loss_after_flip(const struct plan_goal *g, struct arena *a, c
     case WRITES_BOTH:
         return arena_printf(a, "what %s alone collected %s; needs --accept-loss", to, until);
     case WRITES_CLIENT:
-        return arena_printf(a, "every write that %s took since the flip; %s never sees them; needs --accept-loss",
-                            to, from);
+        return arena_printf(
+            a, "every write that %s took since the flip; %s never sees them; needs --accept-loss",
+            to, from);
     }
     return "";
 }
@@ -352,13 +363,12 @@ void plan_costs(const struct plan_goal *g, struct arena *a, struct plan_cost ret
                                 arena_printf(a, "gate %s, flip back, drain and stop %s", from, to),
                                 "under 1 s and the gate's passes",
                                 loss_after_flip(g, a, "since the flip")};
-    ret[3] = (struct plan_cost){"promoted",
-                                arena_printf(a, "start %s on its own data, gate it, flip back", from),
-                                "its start and its catch-up",
-                                loss_after_flip(g, a, "since the old side stopped")};
-    ret[4] = (struct plan_cost){"after cleanup", arena_printf(a, "a new upgrade to %s",
-                                                              g->version_from && *g->version_from
-                                                                  ? g->version_from
-                                                                  : "the old version"),
-                                "a whole upgrade", "the way back: the old data is gone, and version policy decides"};
+    ret[3] = (struct plan_cost){
+        "promoted", arena_printf(a, "start %s on its own data, gate it, flip back", from),
+        "its start and its catch-up", loss_after_flip(g, a, "since the old side stopped")};
+    ret[4] = (struct plan_cost){
+        "after cleanup",
+        arena_printf(a, "a new upgrade to %s",
+                     g->version_from && *g->version_from ? g->version_from : "the old version"),
+        "a whole upgrade", "the way back: the old data is gone, and version policy decides"};
 }

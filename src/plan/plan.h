@@ -9,12 +9,15 @@ void plan_done(struct plan *p);
 #define cleanup_plan cleanup(plan_done)
 
 /* The table of what a rollback costs, in the order of the stages; strings live in the arena. */
-void plan_costs(const struct plan_goal *goal, struct arena *arena, struct plan_cost ret[PLAN_COSTS]);
+void plan_costs(const struct plan_goal *goal, struct arena *arena,
+                struct plan_cost ret[PLAN_COSTS]);
 
-/* How long live is paused for the clone: the sum of the estimates of the volumes that ask for it. 0: not at all. */
+/* How long live is paused for the clone: the sum of the estimates of the volumes that ask for it.
+ * 0: not at all. */
 nsec_t plan_pause(const struct plan_goal *goal);
 /* Whether cloning this volume needs the instance frozen (by its spec and its driver's nature). */
 bool plan_needs_freeze(const struct spec_volume *v, const struct plan_volume *pv);
 
-/* Whether going back over the flip may happen without asking: nothing is lost, or the loss was accepted. */
+/* Whether going back over the flip may happen without asking: nothing is lost, or the loss was
+ * accepted. */
 bool plan_may_flip_back(enum spec_writes writes, bool loss_accepted);

@@ -289,7 +289,8 @@ const struct schema_key schema_keys[] = {
         RANGE(1, 10000), .doc = "requests that prove that the traffic moved", .example = "50"),
     SECTION("traffic.drain", .doc = "the old colour's last requests"),
     ROW("traffic.drain.deadline", T_DURATION, traffic.drain_deadline, .fallback = "10m",
-        .doc = "how long requests in flight and direct clients may take; then the old colour keeps running",
+        .doc = "how long requests in flight and direct clients may take; then the old colour keeps "
+               "running",
         .example = "2m"),
     ROW("traffic.drain.websockets", T_DURATION, traffic.drain_websockets, .fallback = "10m",
         .doc = "how long open websockets may stay on the old colour before its stop closes them",

@@ -157,9 +157,9 @@ struct spec_traffic {
     bool failover, retry;
     struct spec_query identify; /* what only the backend itself says; differs by colour */
     int verify_requests;        /* N of the proof */
-    nsec_t drain_deadline;      /* for requests and direct clients: then the old side keeps running */
-    nsec_t drain_websockets;    /* for websockets: then the old side's stop closes them */
-    struct strv ignore_peers;   /* addresses or process names */
+    nsec_t drain_deadline;    /* for requests and direct clients: then the old side keeps running */
+    nsec_t drain_websockets;  /* for websockets: then the old side's stop closes them */
+    struct strv ignore_peers; /* addresses or process names */
     nsec_t hold_max;
     int line;
 };

@@ -2,9 +2,9 @@
  *
  * Built in only with -Dfault=true (the default of a developer's build; `make install` has none).
  * The variable CHANGEOVER_FAULT holds one rule, ACTION@POINT: `kill@prepare/clone:applied` sends
- * SIGKILL to itself there, `fail@...` makes the point return -1 with errno EIO, `stop@...` raises SIGSTOP
- * (a test may look around, then kill or go on). With ACTION@POINT@PATH the rule is used once: PATH is
- * created when it fires and an existing PATH disarms it. */
+ * SIGKILL to itself there, `fail@...` makes the point return -1 with errno EIO, `stop@...` raises
+ * SIGSTOP (a test may look around, then kill or go on). With ACTION@POINT@PATH the rule is used
+ * once: PATH is created when it fires and an existing PATH disarms it. */
 #pragma once
 
 #ifdef CHANGEOVER_FAULTS

@@ -7,10 +7,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Reads a whole file into `ret` (appended). More than `max` bytes: ERR_FAILED. Missing: ERR_NOT_FOUND. */
+/* Reads a whole file into `ret` (appended). More than `max` bytes: ERR_FAILED. Missing:
+ * ERR_NOT_FOUND. */
 must_check int sys_file_read(const char *path, size_t max, struct str *ret, struct err *err);
 
-/* The last lines of a file that fit into n bytes, whole ones unless the last alone is longer. Appended. */
+/* The last lines of a file that fit into n bytes, whole ones unless the last alone is longer.
+ * Appended. */
 must_check int sys_file_tail(const char *path, size_t n, struct str *ret, struct err *err);
 
 /* Replaces `path` in one step: temporary file beside it, fsync, rename, fsync of the directory.
@@ -18,11 +20,13 @@ must_check int sys_file_tail(const char *path, size_t n, struct str *ret, struct
 must_check int sys_file_write_atomic(const char *path, const char *bytes, size_t n, mode_t mode,
                                      struct err *err);
 
-/* The same without waiting for the disk: whole or not at all for readers, but not after a power cut. */
+/* The same without waiting for the disk: whole or not at all for readers, but not after a power
+ * cut. */
 must_check int sys_file_replace(const char *path, const char *bytes, size_t n, mode_t mode,
                                 struct err *err);
 
-/* As sys_file_write_atomic for a file that is there and somebody else's: keeps its mode and owner, follows links. */
+/* As sys_file_write_atomic for a file that is there and somebody else's: keeps its mode and owner,
+ * follows links. */
 must_check int sys_file_rewrite(const char *path, const char *bytes, size_t n, struct err *err);
 
 /* Creates an empty file (mode is exact, whatever the umask), or leaves one that is there. */

@@ -11,5 +11,6 @@
 must_check int sys_lock_take(const char *path, const char *label, nsec_t deadline, int *ret_fd,
                              struct err *err);
 
-/* True if somebody (other than this descriptor's owner) holds it; label (may be NULL) gets its text. */
+/* True if somebody (other than this descriptor's owner) holds it; label (may be NULL) gets its
+ * text. */
 bool sys_lock_held(const char *path, char *label, size_t size);

@@ -19,9 +19,9 @@ struct sys_port {
     pid_t pid;
 };
 
-/* Every listening TCP socket and every UDP socket (of IPv4 and IPv6) that one of the n pids holds, in their network
- * namespace (the first living pid's). *ret is the caller's (free). A pid that is gone is skipped;
- * one whose descriptors may not be read is an error that names it. */
+/* Every listening TCP socket and every UDP socket (of IPv4 and IPv6) that one of the n pids holds,
+ * in their network namespace (the first living pid's). *ret is the caller's (free). A pid that is
+ * gone is skipped; one whose descriptors may not be read is an error that names it. */
 must_check int sys_portmap(const pid_t *pids, size_t n, struct sys_port **ret, size_t *ret_n,
                            struct err *err);
 

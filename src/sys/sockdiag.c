@@ -78,8 +78,8 @@ static int on_socket(const struct nlmsghdr *h, void *arg)
     return MNL_CB_OK;
 }
 
-/* For the kernel's small machine (inet_diag_bc_run): each comparison that holds goes on to a jump to the end, which
- * means yes; the last that does not jumps past it, which means no. */
+/* For the kernel's small machine (inet_diag_bc_run): each comparison that holds goes on to a jump
+ * to the end, which means yes; the last that does not jumps past it, which means no. */
 static void put_either(struct nlmsghdr *h, const uint16_t ports[4])
 {
     enum { CONDITIONS = 8, EACH = 3 };
@@ -117,8 +117,8 @@ static void put_request(struct nlmsghdr *h, uint8_t family, const struct sock_fi
     rq->id.idiag_dport = htons(by->peer);
 }
 
-/* The older request, TCP only, has both families in one walk through the kernel's table, which takes a millisecond
- * however few the sockets are. */
+/* The older request, TCP only, has both families in one walk through the kernel's table, which
+ * takes a millisecond however few the sockets are. */
 static void put_request_of_all(struct nlmsghdr *h, const struct sock_filter_by *by)
 {
     h->nlmsg_type = TCPDIAG_GETSOCK;

@@ -53,7 +53,8 @@ struct sock_filter_by {
     uint32_t states;      /* bits 1u << SOCK_...; 0: all */
     uint16_t local, peer; /* ports; 0: any */
     bool tcp_info;        /* fill the tcp_info fields */
-    uint16_t either[4];   /* the local or the peer's port is one of these, up to the first 0; none: any */
+    uint16_t
+        either[4]; /* the local or the peer's port is one of these, up to the first 0; none: any */
 };
 
 /* Appends the sockets (IPv4 and IPv6) that match. At most 262144. */

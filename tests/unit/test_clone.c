@@ -12,6 +12,7 @@
 #include "sys/file.h"
 #include "sys/proc.h"
 #include "sys/tree.h"
+#include "tree_rig.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,81 +30,23 @@
 static const struct sentinel owner = {
     .service = "demo", .colour = "blue", .volume = "data", .upgrade = "u1"};
 
-static int run_ok(const char *script)
-{
-    struct err err = {0};
-    cleanup_proc_result struct proc_result r = {0};
-    const char *const argv[] = {"sh", "-ec", script, NULL};
-    if (sys_proc_run_ok(&(struct proc_spec){.argv = argv}, &r, &err) == 0)
-        return 0;
-    print_message("%s\n", err.msg);
-    return -1;
-}
-
-/* The whole state of a tree as text: what a clone must have the same. */
-static char *fingerprint(const char *dir)
-{
-    struct err err = {0};
-    struct proc_result r = {0};
-    cleanup_free char *script = x_asprintf(
-        "cd '%s' && { find . -type d -printf '%%P %%y %%m %%U %%G %%T@\\n';"
-        "find . -name .changeover -prune -o ! -type s ! -type d -printf '%%P %%y %%m %%U %%G %%s %%T@ %%l\\n'; }"
-        " | LC_ALL=C sort;"
-        "find . -name .changeover -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum",
-        dir);
-    const char *const argv[] = {"sh", "-c", script, NULL};
-    assert_int_equal(sys_proc_run_ok(&(struct proc_spec){.argv = argv, .max_output = 1 << 23}, &r, &err), 0);
-    str_done(&r.err);
-    return str_take(&r.out);
-}
-
-static bool same_tree(const char *a, const char *b)
-{
-    cleanup_free char *fa = fingerprint(a), *fb = fingerprint(b);
-    return str_eq(fa, fb);
-}
-
-static void assert_same_tree(const char *a, const char *b)
-{
-    cleanup_free char *fa = fingerprint(a), *fb = fingerprint(b);
-    assert_string_equal(fa, fb);
-}
-
-#define OK(call, err)                                                                              \
-    do {                                                                                           \
-        if ((call) != 0)                                                                           \
-            fail_msg("%s: %s", #call, (err).msg);                                                  \
-    } while (0)
-
-static int set_up(void **state)
-{
-    const char *base = getenv("TMPDIR");
-    if (!base)
-        base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    char *dir = x_asprintf("%s/changeover-clone-XXXXXX", base);
-    *state = dir;
-    return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    cleanup_free char *dir = *state;
-    cleanup_free char *script = x_asprintf("chmod -R u+rwx '%s'; rm -rf --one-file-system '%s'", dir, dir);
-    return chdir("/") || run_ok(script);
-}
-
 static void make_source(void)
 {
     assert_int_equal(
-        run_ok("rm -rf src dst; mkdir -p src/a/b/c src/empty src/shut; cd src;"
-               "echo one > a/one; head -c 300000 /dev/urandom > a/b/big; : > a/b/none; chmod 0640 a/one;"
-               "ln a/one a/b/c/one-again; ln a/one zero-th; ln -s ../a/one a/link; ln -s /nowhere a/dangling;"
-               "mkfifo a/fifo; chmod 0604 a/fifo; truncate -s 50M a/sparse; printf tail >> a/sparse;"
-               "printf mid | dd of=a/sparse bs=1 seek=20000000 conv=notrunc 2>/dev/null;"
-               "n=\"$(printf 'odd\\n\\377name')\"; echo odd > \"$n\"; touch -d '1999-12-31 23:59:58.123456789' a/one;"
-               "i=0; while [ $i -lt 300 ]; do echo $i > empty/$i; i=$((i+1)); done; rm -f empty/1*;"
-               "touch -h -d '2001-01-01 00:00:00.5' a/link; chmod 4755 a/b/big; touch -d '2002-02-02' shut a/b a;"
-               "chmod 0555 shut; touch -d '1960-05-05 01:02:03' a/b/none"),
+        run_ok(
+            "rm -rf src dst; mkdir -p src/a/b/c src/empty src/shut; cd src;"
+            "echo one > a/one; head -c 300000 /dev/urandom > a/b/big; : > a/b/none; chmod 0640 "
+            "a/one;"
+            "ln a/one a/b/c/one-again; ln a/one zero-th; ln -s ../a/one a/link; ln -s /nowhere "
+            "a/dangling;"
+            "mkfifo a/fifo; chmod 0604 a/fifo; truncate -s 50M a/sparse; printf tail >> a/sparse;"
+            "printf mid | dd of=a/sparse bs=1 seek=20000000 conv=notrunc 2>/dev/null;"
+            "n=\"$(printf 'odd\\n\\377name')\"; echo odd > \"$n\"; touch -d '1999-12-31 "
+            "23:59:58.123456789' a/one;"
+            "i=0; while [ $i -lt 300 ]; do echo $i > empty/$i; i=$((i+1)); done; rm -f empty/1*;"
+            "touch -h -d '2001-01-01 00:00:00.5' a/link; chmod 4755 a/b/big; touch -d '2002-02-02' "
+            "shut a/b a;"
+            "chmod 0555 shut; touch -d '1960-05-05 01:02:03' a/b/none"),
         0);
 }
 
@@ -125,7 +68,8 @@ static void everything_is_cloned(void **state)
     assert_int_equal(res.sockets, 1);
     assert_int_equal(res.links, 2);
     struct stat a, b, c;
-    assert_int_equal(stat("dst/a/one", &a) | stat("dst/a/b/c/one-again", &b) | stat("dst/zero-th", &c), 0);
+    assert_int_equal(
+        stat("dst/a/one", &a) | stat("dst/a/b/c/one-again", &b) | stat("dst/zero-th", &c), 0);
     assert_true(a.st_ino == b.st_ino && b.st_ino == c.st_ino && a.st_nlink == 3);
     assert_int_equal(stat("dst/a/sparse", &a), 0);
     assert_true(a.st_size > 50000000 && a.st_blocks * 512 < 1000000);
@@ -140,10 +84,12 @@ static void attributes_and_acls_are_kept(void **state)
     (void)state;
     struct err err = {0};
     /* user::rw- user:1234:rw- group::r-- mask::rw- other::--- as the kernel stores it */
-    static const unsigned char acl[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 0xd2, 4, 0, 0,
-                                        4, 0, 4, 0, 255, 255, 255, 255, 0x10, 0, 6, 0, 255, 255, 255, 255,
-                                        32, 0, 0, 0, 255, 255, 255, 255};
-    assert_int_equal(run_ok("rm -rf src dst; mkdir -p src/d; echo x > src/f; echo y > src/d/plain"), 0);
+    static const unsigned char acl[] = {2,   0,   0,   0,   1,   0,    6,    0,   255, 255, 255,
+                                        255, 2,   0,   6,   0,   0xd2, 4,    0,   0,   4,   0,
+                                        4,   0,   255, 255, 255, 255,  0x10, 0,   6,   0,   255,
+                                        255, 255, 255, 32,  0,   0,    0,    255, 255, 255, 255};
+    assert_int_equal(run_ok("rm -rf src dst; mkdir -p src/d; echo x > src/f; echo y > src/d/plain"),
+                     0);
     if (setxattr("src/f", "user.note", "v\0w", 3, 0) < 0 ||
         setxattr("src/f", "system.posix_acl_access", acl, sizeof(acl), 0) < 0 ||
         setxattr("src/d", "system.posix_acl_default", acl, sizeof(acl), 0) < 0)
@@ -170,9 +116,10 @@ static void what_is_excluded_stays_out(void **state)
     (void)state;
     struct err err = {0};
     struct tree_result res;
-    assert_int_equal(run_ok("rm -rf src dst; mkdir -p src/keep src/cache/deep; touch src/LOCK src/keep/LOCK"
-                            " src/cache/deep/x src/keep/a.tmp; echo foreign > src/.changeover"),
-                     0);
+    assert_int_equal(
+        run_ok("rm -rf src dst; mkdir -p src/keep src/cache/deep; touch src/LOCK src/keep/LOCK"
+               " src/cache/deep/x src/keep/a.tmp; echo foreign > src/.changeover"),
+        0);
     const char *const exclude[] = {"LOCK", "cache", "*.tmp", NULL};
     struct tree_options o = {.mode = TREE_COPY, .exclude = exclude};
     OK(tree_clone("src", "dst", &o, &res, &err), err);
@@ -187,13 +134,15 @@ static void a_large_directory_is_shared_out(void **state)
     (void)state;
     struct err err = {0};
     struct tree_result res;
-    assert_int_equal(run_ok("rm -rf src dst; mkdir -p src/d; cd src/d; seq 1 10000 | xargs touch; echo z > 77;"
-                            "mkdir -p x/y; cd x/y; seq 1 400 | xargs mkdir"),
-                     0);
+    assert_int_equal(
+        run_ok("rm -rf src dst; mkdir -p src/d; cd src/d; seq 1 10000 | xargs touch; echo z > 77;"
+               "mkdir -p x/y; cd x/y; seq 1 400 | xargs mkdir"),
+        0);
     struct tree_options o = {.mode = TREE_COPY, .threads = 6, .no_sync = true};
     nsec_t t0 = sys_clock_mono();
     OK(tree_clone("src", "dst", &o, &res, &err), err);
-    print_message("10,000 empty files, 6 threads: %.0f ms\n", (double)(sys_clock_mono() - t0) / 1e6);
+    print_message("10,000 empty files, 6 threads: %.0f ms\n",
+                  (double)(sys_clock_mono() - t0) / 1e6);
     assert_int_equal(res.files, 10000);
     assert_int_equal(res.dirs, 404);
     assert_same_tree("src", "dst");
@@ -210,11 +159,18 @@ static void an_interrupted_clone_goes_on(void **state)
     struct err err = {0};
     struct tree_result res;
     make_source();
-    assert_int_equal(run_ok("mkdir src/many; i=0; while [ $i -lt 8 ]; do head -c 30000000 /dev/zero > src/many/$i; i=$((i+1)); done"), 0);
+    assert_int_equal(run_ok("mkdir src/many; i=0; while [ $i -lt 8 ]; do head -c 30000000 "
+                            "/dev/zero > src/many/$i; i=$((i+1)); done"),
+                     0);
     bool stop = true;
-    struct tree_options o = {
-        .mode = TREE_COPY, .owner = &owner, .cancel = cancel_now, .ctx = &stop, .threads = 2, .resume = true};
-    if (tree_clone("src", "dst", &o, &res, &err) == 0) { /* faster than the first look: begin again by hand */
+    struct tree_options o = {.mode = TREE_COPY,
+                             .owner = &owner,
+                             .cancel = cancel_now,
+                             .ctx = &stop,
+                             .threads = 2,
+                             .resume = true};
+    if (tree_clone("src", "dst", &o, &res, &err) ==
+        0) { /* faster than the first look: begin again by hand */
         OK(tree_remove("dst", &owner, NULL, &err), err);
         OK(tree_begin("src", "dst", &o, &err), err);
     } else {
@@ -224,15 +180,18 @@ static void an_interrupted_clone_goes_on(void **state)
     OK(sentinel_read("dst", &s, &err), err);
     assert_int_equal(s.state, SENTINEL_CLONING);
     /* half a file, and a link that came about the other way round */
-    assert_int_equal(run_ok("mkdir -p dst/a/b/c; rm -f dst/zero-th dst/a/b/c/one-again; echo half > dst/a/one;"
-                            "cp -p src/zero-th dst/zero-th; cp -p src/a/one dst/a/b/c/one-again; echo junk > dst/junk"),
-                     0);
+    assert_int_equal(
+        run_ok("mkdir -p dst/a/b/c; rm -f dst/zero-th dst/a/b/c/one-again; echo half > dst/a/one;"
+               "cp -p src/zero-th dst/zero-th; cp -p src/a/one dst/a/b/c/one-again; echo junk > "
+               "dst/junk"),
+        0);
     stop = false;
     OK(tree_clone("src", "dst", &o, &res, &err), err);
     assert_true(res.reused > 0);
     assert_same_tree("src", "dst");
     struct stat a, b, c;
-    assert_int_equal(stat("dst/a/one", &a) | stat("dst/a/b/c/one-again", &b) | stat("dst/zero-th", &c), 0);
+    assert_int_equal(
+        stat("dst/a/one", &a) | stat("dst/a/b/c/one-again", &b) | stat("dst/zero-th", &c), 0);
     assert_true(a.st_ino == b.st_ino && b.st_ino == c.st_ino);
     /* a finished one is not touched again */
     assert_int_equal(tree_clone("src", "dst", &o, &res, &err), -1);
@@ -247,7 +206,8 @@ static void without_resume_it_begins_again(void **state)
     make_source();
     struct tree_options o = {.mode = TREE_COPY, .owner = &owner, .no_sync = true};
     OK(tree_begin("src", "dst", &o, &err), err);
-    assert_int_equal(run_ok("cp -p src/a/b/big dst/left-over; mkdir -p dst/x/y; touch dst/x/y/z"), 0);
+    assert_int_equal(run_ok("cp -p src/a/b/big dst/left-over; mkdir -p dst/x/y; touch dst/x/y/z"),
+                     0);
     OK(tree_begin("src", "dst", &o, &err), err);
     assert_false(sys_path_exists("dst/x"));
     assert_int_equal(run_ok("touch dst/left-over"), 0);
@@ -311,10 +271,12 @@ static void the_second_pass_makes_equal(void **state)
     nsec_t since = sys_clock_wall() + NSEC_S; /* what is there now is old enough after a second */
     OK(tree_clone("src", "dst", &o, &res, &err), err);
     sys_sleep(1100 * NSEC_MS);
-    assert_int_equal(run_ok("cd src; rm empty/2 a/dangling; rm -r a/b/c; echo new > a/new; mkdir -p n/e/w;"
-                            "echo ONE > keep; cp -p a/one keep2; printf two | dd of=a/one conv=notrunc 2>/dev/null;"
-                            "touch -d '1999-12-31 23:59:58.123456789' a/one; rm empty/3; mkdir empty/3"),
-                     0);
+    assert_int_equal(
+        run_ok(
+            "cd src; rm empty/2 a/dangling; rm -r a/b/c; echo new > a/new; mkdir -p n/e/w;"
+            "echo ONE > keep; cp -p a/one keep2; printf two | dd of=a/one conv=notrunc 2>/dev/null;"
+            "touch -d '1999-12-31 23:59:58.123456789' a/one; rm empty/3; mkdir empty/3"),
+        0);
     OK(tree_refresh("src", "dst", since, &o, &res, &err), err);
     assert_same_tree("src", "dst");
     assert_true(res.removed >= 3);
@@ -328,7 +290,9 @@ static void only_ours_is_removed(void **state)
     make_source();
     struct tree_options o = {.mode = TREE_COPY, .owner = &owner};
     OK(tree_clone("src", "dst", &o, NULL, &err), err);
-    assert_int_equal(run_ok("mkdir -p out; echo keep > out/f; ln -s ../out dst/out; ln -s ../../out dst/a/out"), 0);
+    assert_int_equal(
+        run_ok("mkdir -p out; echo keep > out/f; ln -s ../out dst/out; ln -s ../../out dst/a/out"),
+        0);
     struct sentinel other = owner;
     snprintf(other.colour, sizeof(other.colour), "green");
     assert_int_equal(tree_remove("dst", &other, NULL, &err), -1);
@@ -353,7 +317,9 @@ static void the_mark_goes_last(void **state)
     struct tree_options o = {.mode = TREE_COPY, .owner = &owner};
     OK(tree_clone("src", "dst", &o, NULL, &err), err);
     bool stop = true;
-    assert_int_equal(run_ok("cd dst; for d in 1 2 3 4; do mkdir d$d; (cd d$d; seq 1 10000 | xargs touch); done"), 0);
+    assert_int_equal(
+        run_ok("cd dst; for d in 1 2 3 4; do mkdir d$d; (cd d$d; seq 1 10000 | xargs touch); done"),
+        0);
     struct tree_remove_options ro = {.cancel = cancel_now, .ctx = &stop};
     if (tree_remove("dst", &owner, &ro, &err) < 0)
         OK(sentinel_check("dst", &owner, &err), err);
@@ -383,22 +349,27 @@ static void in_namespace(int (*body)(void))
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-#define CHECK(cond)                                                                                \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            print_message("%s:%d: %s (%s)\n", __FILE__, __LINE__, #cond, err.msg);                 \
-            return 1;                                                                              \
-        }                                                                                          \
+#define CHECK(cond)                                                                \
+    do {                                                                           \
+        if (!(cond)) {                                                             \
+            print_message("%s:%d: %s (%s)\n", __FILE__, __LINE__, #cond, err.msg); \
+            return 1;                                                              \
+        }                                                                          \
     } while (0)
 
 static int full_disk(void)
 {
     struct err err = {0};
-    if (run_ok("rm -rf src small; mkdir -p src small; head -c 20000000 /dev/urandom > src/a; cp src/a src/b"
-               " && mount -t tmpfs -o size=24m tmpfs small && mkdir small/other && echo keep > small/other/f") < 0)
+    if (run_ok("rm -rf src small; mkdir -p src small; head -c 20000000 /dev/urandom > src/a; cp "
+               "src/a src/b"
+               " && mount -t tmpfs -o size=24m tmpfs small && mkdir small/other && echo keep > "
+               "small/other/f") < 0)
         return 77;
-    struct tree_options o = {
-        .mode = TREE_COPY, .owner = &owner, .bytes_total = 40000000, .files_total = 2, .threads = 1};
+    struct tree_options o = {.mode = TREE_COPY,
+                             .owner = &owner,
+                             .bytes_total = 40000000,
+                             .files_total = 2,
+                             .threads = 1};
     CHECK(tree_clone("src", "small/dst", &o, NULL, &err) < 0);
     print_message("%s\n  %s\n", err.msg, err.hint);
     CHECK(err.sys == ENOSPC && strstr(err.msg, "40.0 MB") && *err.hint);
@@ -428,9 +399,12 @@ static int mount_inside(void)
     const char *const exclude[] = {"a/mnt", NULL};
     o.exclude = exclude;
     CHECK(tree_clone("src", "dst", &o, NULL, &err) == 0);
-    CHECK(run_ok("umount src/a/mnt; mkdir dst/m; mount -t tmpfs tmpfs dst/m; echo keep > dst/m/f") == 0);
+    CHECK(
+        run_ok("umount src/a/mnt; mkdir dst/m; mount -t tmpfs tmpfs dst/m; echo keep > dst/m/f") ==
+        0);
     CHECK(tree_remove("dst", &owner, NULL, &err) < 0 && strstr(err.msg, "/m'"));
-    CHECK(run_ok("test -e dst/a/f; test -e dst/m/f; umount dst/m; mount --bind bound src/a/f") == 0);
+    CHECK(run_ok("test -e dst/a/f; test -e dst/m/f; umount dst/m; mount --bind bound src/a/f") ==
+          0);
     CHECK(tree_remove("dst", &owner, NULL, &err) == 0);
     CHECK(tree_clone("src", "dst", &o, NULL, &err) < 0 && strstr(err.msg, "a/f"));
     CHECK(run_ok("umount src/a/f") == 0);
@@ -453,11 +427,13 @@ static int on_xfs(void)
 {
     struct err err = {0};
     struct tree_result res;
-    if (run_ok("rm -rf x img; mkdir x; truncate -s 1G img; mkfs.xfs -q -m reflink=1 img && mount -o loop img x") < 0)
+    if (run_ok("rm -rf x img; mkdir x; truncate -s 1G img; mkfs.xfs -q -m reflink=1 img && mount "
+               "-o loop img x") < 0)
         return 77;
     CHECK(run_ok("mkdir x/src; cd x/src; mkdir -p d/0 d/1 d/2 d/3 d/4; for d in 0 1 2 3 4; do i=0;"
                  "while [ $i -lt 2000 ]; do echo $d$i > d/$d/$i; i=$((i+1)); done; done;"
-                 "head -c 100000000 /dev/urandom > big; truncate -s 10M hole; echo end >> hole; ln big big2") == 0);
+                 "head -c 100000000 /dev/urandom > big; truncate -s 10M hole; echo end >> hole; ln "
+                 "big big2") == 0);
     CHECK(tree_can_reflink("x/src", "x/new/dst", &err) == 0);
     CHECK(tree_can_reflink("x/src", "dst", &err) < 0 && err.code == ERR_UNSUPPORTED);
     print_message("%s\n", err.msg);
@@ -466,7 +442,8 @@ static int on_xfs(void)
     struct tree_options o = {.mode = TREE_REFLINK, .owner = &owner};
     CHECK(tree_clone("x/src", "x/dst", &o, &res, &err) == 0);
     CHECK(sys_path_space("x", &after, &err) == 0);
-    print_message("10,002 files reflinked and synced on XFS: %.0f ms, %llu KB\n", (double)res.took / 1e6,
+    print_message("10,002 files reflinked and synced on XFS: %.0f ms, %llu KB\n",
+                  (double)res.took / 1e6,
                   (unsigned long long)(before.free_bytes - after.free_bytes) / 1000);
     CHECK(before.free_bytes - after.free_bytes < 50000000);
     CHECK(same_tree("x/src", "x/dst"));
@@ -495,8 +472,10 @@ static void sizes_are_measured_and_times_estimated(void **state)
     struct err err = {0};
     struct tree_size z;
     nsec_t estimate = 0;
-    assert_int_equal(run_ok("rm -rf src dst; mkdir -p src/d; cd src/d; i=0; while [ $i -lt 3000 ]; do echo $i > $i; i=$((i+1)); done;"
-                            "head -c 40000000 /dev/urandom > big; ln big big2; truncate -s 1G hole; ln -s x y; echo z > LOCK"),
+    assert_int_equal(run_ok("rm -rf src dst; mkdir -p src/d; cd src/d; i=0; while [ $i -lt 3000 ]; "
+                            "do echo $i > $i; i=$((i+1)); done;"
+                            "head -c 40000000 /dev/urandom > big; ln big big2; truncate -s 1G "
+                            "hole; ln -s x y; echo z > LOCK"),
                      0);
     const char *const exclude[] = {"d/LOCK", NULL};
     struct tree_options o = {.mode = TREE_COPY, .exclude = exclude};
@@ -512,11 +491,12 @@ static void sizes_are_measured_and_times_estimated(void **state)
     assert_false(sys_path_exists("dst"));
     struct tree_result res;
     OK(tree_clone("src", "dst", &o, &res, &err), err);
-    print_message("estimated %.0f ms in %.0f ms, took %.0f ms\n", (double)estimate / 1e6, (double)asked / 1e6,
-                  (double)res.took / 1e6);
+    print_message("estimated %.0f ms in %.0f ms, took %.0f ms\n", (double)estimate / 1e6,
+                  (double)asked / 1e6, (double)res.took / 1e6);
     assert_true(estimate > 0);
     OK(tree_verify("src", "dst", &o, &err), err);
-    assert_int_equal(run_ok("printf X | dd of=dst/d/big bs=1 seek=39999999 conv=notrunc 2>/dev/null"), 0);
+    assert_int_equal(
+        run_ok("printf X | dd of=dst/d/big bs=1 seek=39999999 conv=notrunc 2>/dev/null"), 0);
     assert_int_equal(tree_verify("src", "dst", &o, &err), -1);
     assert_non_null(strstr(err.msg, "d/big"));
     assert_int_equal(run_ok("rm dst/d/77"), 0);
@@ -528,7 +508,9 @@ static void a_rate_is_kept(void **state)
     (void)state;
     struct err err = {0};
     struct tree_result res;
-    assert_int_equal(run_ok("rm -rf src dst; mkdir src; head -c 3000000 /dev/urandom > src/f; cp src/f src/g"), 0);
+    assert_int_equal(
+        run_ok("rm -rf src dst; mkdir src; head -c 3000000 /dev/urandom > src/f; cp src/f src/g"),
+        0);
     struct tree_options o = {.mode = TREE_COPY, .rate_limit = 20000000};
     OK(tree_clone("src", "dst", &o, &res, &err), err);
     assert_true(res.took >= 290 * NSEC_MS);

@@ -142,7 +142,8 @@ static void a_newer_schema_is_refused(void **state)
     journal_close(open_new(state));
     char cmd[256];
     snprintf(cmd, sizeof(cmd),
-             "python3 -c 'import sqlite3; c=sqlite3.connect(\"%s/journal.db\"); c.execute(\"PRAGMA user_version=99\"); c.commit()'",
+             "python3 -c 'import sqlite3; c=sqlite3.connect(\"%s/journal.db\"); c.execute(\"PRAGMA "
+             "user_version=99\"); c.commit()'",
              (char *)*state);
     assert_int_equal(system(cmd), 0);
     struct journal *j = NULL;
@@ -154,8 +155,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
     const struct CMUnitTest tests[] = {
-        T(an_upgrade_is_remembered),     T(steps_keep_intent_attempts_and_children),
-        T(live_and_generations),         T(deadlines_follow_the_boot_clock),
+        T(an_upgrade_is_remembered),       T(steps_keep_intent_attempts_and_children),
+        T(live_and_generations),           T(deadlines_follow_the_boot_clock),
         T(a_damaged_file_says_what_to_do), T(a_newer_schema_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* Plans against the files of tests/golden/plan. After a wanted change: CHANGEOVER_GOLDEN=write test_plan, and read the diff. */
+/* Plans against the files of tests/golden/plan. After a wanted change: CHANGEOVER_GOLDEN=write
+ * test_plan, and read the diff. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +29,8 @@ static void add_plan(struct str *out, enum plan_phase phase, const struct plan_g
     cleanup_plan struct plan p = {0};
     plan_make(phase, g, &p);
     for (size_t i = 0; i < p.n; i++) {
-        str_addf(out, "%s%s\n    %s\n", p.steps[i].name, p.steps[i].always ? " (always)" : "", p.steps[i].effect);
+        str_addf(out, "%s%s\n    %s\n", p.steps[i].name, p.steps[i].always ? " (always)" : "",
+                 p.steps[i].effect);
         if (*p.steps[i].undo)
             str_addf(out, "    undo: %s\n", p.steps[i].undo);
     }
@@ -67,8 +69,13 @@ static void an_upgrade_from_start_to_end(void **state)
         {.driver = "reflink", .bytes = 412000000000, .files = 1600, .estimate_ns = 400 * NSEC_MS},
         {.driver = "empty", .no_data = true},
     };
-    struct plan_goal g = {.side = {green, blue}, .from = GREEN, .to = BLUE, .version_from = "1.0.0",
-                          .version_to = "1.1.0", .volumes = pv, .loser = GREEN};
+    struct plan_goal g = {.side = {green, blue},
+                          .from = GREEN,
+                          .to = BLUE,
+                          .version_from = "1.0.0",
+                          .version_to = "1.1.0",
+                          .volumes = pv,
+                          .loser = GREEN};
     cleanup_str struct str out = {0};
     for (int phase = PHASE_PREPARE; phase <= PHASE_FINISH; phase++)
         add_plan(&out, (enum plan_phase)phase, &g);
@@ -82,8 +89,12 @@ static void the_ways_back(void **state)
     (void)state;
     cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_BOTH);
     cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_BOTH);
-    struct plan_goal g = {.side = {green, blue}, .from = GREEN, .to = BLUE, .version_from = "1.0.0",
-                          .version_to = "1.1.0", .loser = BLUE};
+    struct plan_goal g = {.side = {green, blue},
+                          .from = GREEN,
+                          .to = BLUE,
+                          .version_from = "1.0.0",
+                          .version_to = "1.1.0",
+                          .loser = BLUE};
     cleanup_str struct str out = {0};
     str_add(&out, "before the flip\n");
     add_plan(&out, PHASE_ROLLBACK, &g);
@@ -100,7 +111,8 @@ static void step_names_are_unique(void **state)
     (void)state;
     cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_REPLAYED);
     cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_REPLAYED);
-    struct plan_goal g = {.side = {green, blue}, .from = GREEN, .to = BLUE, .loser = GREEN, .after_flip = true};
+    struct plan_goal g = {
+        .side = {green, blue}, .from = GREEN, .to = BLUE, .loser = GREEN, .after_flip = true};
     for (int phase = 0; phase < PHASE_MAX; phase++) {
         cleanup_plan struct plan p = {0};
         plan_make((enum plan_phase)phase, &g, &p);

@@ -51,12 +51,12 @@ static int stop_at_once(void *ctx)
     return *(int *)ctx;
 }
 
-#define CHECK(cond)                                                                                \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            print_message("%s:%d: %s: %s (%s)\n", __FILE__, __LINE__, ops->name, #cond, err.msg);  \
-            return 1;                                                                              \
-        }                                                                                          \
+#define CHECK(cond)                                                                               \
+    do {                                                                                          \
+        if (!(cond)) {                                                                            \
+            print_message("%s:%d: %s: %s (%s)\n", __FILE__, __LINE__, ops->name, #cond, err.msg); \
+            return 1;                                                                             \
+        }                                                                                         \
     } while (0)
 
 struct set {
@@ -78,7 +78,8 @@ static void set_init(struct set *s, const struct storage_ops *ops)
 
 static int make_source(void)
 {
-    return run_ok("rm -rf green blue; mkdir -p green/sub; echo one > green/one; head -c 200000 /dev/urandom > green/sub/two;"
+    return run_ok("rm -rf green blue; mkdir -p green/sub; echo one > green/one; head -c 200000 "
+                  "/dev/urandom > green/sub/two;"
                   "chmod 0710 green; touch green/LOCK; touch -d 2001-01-01 green/sub green");
 }
 
@@ -86,7 +87,8 @@ static int kept(const struct storage_ops *ops)
 {
     return ops->caps & STORAGE_NO_DATA
                ? run_ok("test \"$(ls -A blue)\" = .changeover; test $(stat -c %a blue) = 710")
-               : run_ok("cmp green/one blue/one; cmp green/sub/two blue/sub/two; test $(stat -c %a blue) = 710;"
+               : run_ok("cmp green/one blue/one; cmp green/sub/two blue/sub/two; test $(stat -c %a "
+                        "blue) = 710;"
                         "test $(stat -c %Y blue) = $(stat -c %Y green)");
 }
 
@@ -101,7 +103,8 @@ static int clones_and_settles(const struct storage_ops *ops)
     CHECK(ops->mark(&s.ctx, &s.src, GREEN, true, &err) == 0);
     CHECK(ops->mark(&s.ctx, &s.src, GREEN, true, &err) == 0);
     CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, true, &f, &err) == 0);
-    CHECK(!f.exists && f.supported && f.files == 3 && f.bytes >= 200000 && f.free_bytes && *f.fs_name);
+    CHECK(!f.exists && f.supported && f.files == 3 && f.bytes >= 200000 && f.free_bytes &&
+          *f.fs_name);
     CHECK(f.owner == OWNER_NONE && f.needed_bytes > 0 && access("blue", F_OK) < 0);
     CHECK((ops->caps & STORAGE_INSTANT) || f.estimate_ns > 0);
     CHECK(ops->begin(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0);
@@ -111,14 +114,17 @@ static int clones_and_settles(const struct storage_ops *ops)
     CHECK(run_ok("echo left-over > blue/left; mkdir -p blue/sub/deep") == 0); /* interrupted */
     CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0);
     CHECK(kept(ops) == 0 && access("blue/left", F_OK) < 0);
-    CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0 && f.copied && !f.complete);
+    CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0 && f.copied &&
+          !f.complete);
     CHECK((ops->caps & STORAGE_NO_DATA) || (s.seen.progress && s.seen.done == s.seen.total));
-    CHECK(ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0 && ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0);
+    CHECK(ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0 &&
+          ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0);
     CHECK(sentinel_read("blue", &mark, &err) == 0 && mark.state == SENTINEL_READY);
     CHECK(strcmp(mark.colour, "blue") == 0 && strcmp(mark.upgrade, "u1") == 0);
     /* again: kept as it is, also what an instance has written to it since */
     CHECK(run_ok("echo served > blue/new") == 0);
-    CHECK(ops->begin(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0 && ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0);
+    CHECK(ops->begin(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0 &&
+          ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0);
     CHECK(run_ok("test \"$(cat blue/new)\" = served") == 0);
     CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0 && f.complete);
     CHECK(ops->destroy(&s.ctx, &s.dst, BLUE, &err) == 0 && access("blue", F_OK) < 0);
@@ -144,12 +150,15 @@ static int refuses_what_is_not_ours(const struct storage_ops *ops)
     CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) < 0 && err.code == ERR_FOREIGN);
     CHECK(ops->destroy(&s.ctx, &s.dst, GREEN, &err) < 0 && err.code == ERR_FOREIGN);
     s.ctx.service = "other";
-    CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0 && f.owner == OWNER_FOREIGN);
+    CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0 &&
+          f.owner == OWNER_FOREIGN);
     CHECK(strstr(f.owner_text, "demo") != NULL);
-    CHECK(ops->destroy(&s.ctx, &s.dst, BLUE, &err) < 0 && ops->mark(&s.ctx, &s.dst, BLUE, true, &err) < 0);
+    CHECK(ops->destroy(&s.ctx, &s.dst, BLUE, &err) < 0 &&
+          ops->mark(&s.ctx, &s.dst, BLUE, true, &err) < 0);
     CHECK(ops->mark(&s.ctx, &s.dst, BLUE, false, &err) < 0);
     s.ctx.service = "demo";
-    CHECK(ops->mark(&s.ctx, &s.dst, BLUE, false, &err) == 0 && ops->mark(&s.ctx, &s.dst, BLUE, false, &err) == 0);
+    CHECK(ops->mark(&s.ctx, &s.dst, BLUE, false, &err) == 0 &&
+          ops->mark(&s.ctx, &s.dst, BLUE, false, &err) == 0);
     CHECK(run_ok("test \"$(ls -A blue)\" = f; test \"$(cat blue/f)\" = precious") == 0);
     /* another upgrade's clone */
     CHECK(run_ok("rm -r blue") == 0 && ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0);
@@ -207,7 +216,8 @@ static void empty_keeps_the_contract(void **state)
 static int in_xfs(void)
 {
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        run_ok("mkdir x && truncate -s 400M img && mkfs.xfs -q -m reflink=1 img && mount -o loop img x") < 0)
+        run_ok("mkdir x && truncate -s 400M img && mkfs.xfs -q -m reflink=1 img && mount -o loop "
+               "img x") < 0)
         return 77;
     int r = chdir("x") || contract(&storage_reflink);
     return chdir("..") || run_ok("umount x; rm img; rmdir x") ? 1 : r;

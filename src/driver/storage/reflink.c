@@ -6,13 +6,14 @@
 
 #include <fcntl.h>
 
-/* FICLONE writes a file's dirty pages out before it shares its blocks (ioctl_ficlonerange(2)): done now, while nothing
- * is paused, it leaves little to do in the pause. */
+/* FICLONE writes a file's dirty pages out before it shares its blocks (ioctl_ficlonerange(2)): done
+ * now, while nothing is paused, it leaves little to do in the pause. */
 static int flush_source(const struct spec_volume *src, struct err *err)
 {
     cleanup_fd int fd = sys_open(src->path, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0 || sys_fs_sync(fd) < 0)
-        return err_sys(err, ERR_FAILED, "volume '%s': write '%s' out to disk", src->name, src->path);
+        return err_sys(err, ERR_FAILED, "volume '%s': write '%s' out to disk", src->name,
+                       src->path);
     return 0;
 }
 

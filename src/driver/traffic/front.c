@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of one question through the front or a preview: a busy machine may be slow, and slow is not wrong. */
+/* Of one question through the front or a preview: a busy machine may be slow, and slow is not
+ * wrong. */
 #define ANSWER_MAX (10 * NSEC_S)
 
 char *traffic_flag_path(const struct spec *s, const char *name)

@@ -6,55 +6,62 @@
 #include "driver/context.h"
 
 struct traffic_facts {
-    bool reachable;          /* the proxy's admin API answers */
-    char version[32];        /* the proxy's */
-    bool installed;          /* our block is in its running configuration, and is the one we would render */
-    enum colour flag;        /* what the flags say; NONE: no readable flag */
-    enum colour seen;        /* what the proxy says that it would choose; NONE: it says none, or no answer */
-    bool hold, failover;     /* flags */
-    char text[512];          /* what is wrong, for people; "" if nothing */
+    bool reachable;   /* the proxy's admin API answers */
+    char version[32]; /* the proxy's */
+    bool installed; /* our block is in its running configuration, and is the one we would render */
+    enum colour flag; /* what the flags say; NONE: no readable flag */
+    enum colour
+        seen; /* what the proxy says that it would choose; NONE: it says none, or no answer */
+    bool hold, failover; /* flags */
+    char text[512];      /* what is wrong, for people; "" if nothing */
 };
 
 struct traffic_load {
-    bool listed;             /* the colour's upstream is configured (absent is not drained) */
-    int requests;            /* HTTP in flight through the proxy */
-    int websockets;          /* open through the proxy */
-    int foreign;             /* connections to the colour's ports that are not the proxy's own */
-    int waiting;             /* the proxy's sockets that wait for an answer (a hint) */
-    char peers[1024];        /* "10.0.0.7:4123 (curl, pid 812), ..." of the foreign ones */
+    bool listed;      /* the colour's upstream is configured (absent is not drained) */
+    int requests;     /* HTTP in flight through the proxy */
+    int websockets;   /* open through the proxy */
+    int foreign;      /* connections to the colour's ports that are not the proxy's own */
+    int waiting;      /* the proxy's sockets that wait for an answer (a hint) */
+    char peers[1024]; /* "10.0.0.7:4123 (curl, pid 812), ..." of the foreign ones */
 };
 
 /* Read-only; every network call within 500 ms. */
 typedef int traffic_inspect_fn(const struct driver_ctx *ctx, struct traffic_facts *ret,
                                struct err *err);
 
-/* Writes what would be installed (Caddy: the block for the running version). Pure but for the version. */
+/* Writes what would be installed (Caddy: the block for the running version). Pure but for the
+ * version. */
 typedef int traffic_render_fn(const struct driver_ctx *ctx, struct str *ret, struct err *err);
 
-/* Puts it in: validate, one reload, read back; undo puts the old text back. live: the colour whose flag
- * must exist before the block is loaded. ret_diff: unified diff of the change ("" if none). dry: only the diff. */
+/* Puts it in: validate, one reload, read back; undo puts the old text back. live: the colour whose
+ * flag must exist before the block is loaded. ret_diff: unified diff of the change ("" if none).
+ * dry: only the diff. */
 typedef int traffic_install_fn(const struct driver_ctx *ctx, enum colour live, bool dry,
                                struct str *ret_diff, struct err *err);
 typedef int traffic_uninstall_fn(const struct driver_ctx *ctx, struct err *err);
 
-/* The flip: afterwards new requests go to `to`. One atomic act; synced to disk. Already so: done. */
+/* The flip: afterwards new requests go to `to`. One atomic act; synced to disk. Already so: done.
+ */
 typedef int traffic_point_fn(const struct driver_ctx *ctx, enum colour to, struct err *err);
 
-/* Before a flip to `to`: the preview of each colour answers, and traffic.identify shows them to differ;
- * the proxy sees the flags (which-colour route = the flags' colour). */
+/* Before a flip to `to`: the preview of each colour answers, and traffic.identify shows them to
+ * differ; the proxy sees the flags (which-colour route = the flags' colour). */
 typedef int traffic_preview_fn(const struct driver_ctx *ctx, enum colour to, struct err *err);
 
-/* After it: the proxy says `to`, and traffic.verify_requests requests through the front are each answered with what
- * only `to`'s backend says of itself; no more than health checks on the proxy's sockets to the other. */
+/* After it: the proxy says `to`, and traffic.verify_requests requests through the front are each
+ * answered with what only `to`'s backend says of itself; no more than health checks on the proxy's
+ * sockets to the other. */
 typedef int traffic_verify_fn(const struct driver_ctx *ctx, enum colour to, struct err *err);
 
 typedef int traffic_load_fn(const struct driver_ctx *ctx, enum colour c, struct traffic_load *ret,
                             struct err *err);
 
 /* Of both colours, looked at once. ret: COLOURS of them. */
-typedef int traffic_loads_fn(const struct driver_ctx *ctx, struct traffic_load *ret, struct err *err);
+typedef int traffic_loads_fn(const struct driver_ctx *ctx, struct traffic_load *ret,
+                             struct err *err);
 
-/* The README in the flag directory: what serves now, the two commands that flip, what not to destroy. */
+/* The README in the flag directory: what serves now, the two commands that flip, what not to
+ * destroy. */
 typedef int traffic_readme_fn(const struct driver_ctx *ctx, const char *state_line,
                               struct err *err);
 

@@ -254,10 +254,12 @@ static int check_quiet(const struct driver_ctx *ctx, enum colour old, const stru
                    colour_name(old), sent, (long long)(took / NSEC_MS), may);
 }
 
-/* The front answers as `to`, and nothing goes to the other meanwhile. On a machine that is short of processors a request
- * that was let in before the flip is sent to its backend long after it: such are over by the next round, while a
- * Caddy that still sends there is caught by our own requests in each of them. */
-static int prove_quiet(const struct driver_ctx *ctx, enum colour to, const char *who, struct err *err)
+/* The front answers as `to`, and nothing goes to the other meanwhile. On a machine that is short of
+ * processors a request that was let in before the flip is sent to its backend long after it: such
+ * are over by the next round, while a Caddy that still sends there is caught by our own requests in
+ * each of them. */
+static int prove_quiet(const struct driver_ctx *ctx, enum colour to, const char *who,
+                       struct err *err)
 {
     enum { ROUNDS = 3 };
     for (int round = 1;; round++) {
