@@ -15,7 +15,8 @@ int safety_sentinels(const struct driver_ctx *ctx, enum colour c, struct err *er
         snprintf(want.volume, sizeof(want.volume), "%s", v->name);
         if (sentinel_check(v->path, &want, err) < 0 || sentinel_read(v->path, &found, err) < 0)
             return err_ctx(err, "volume '%s'", v->name);
-        if (found.state == SENTINEL_CLONING)
+        /* Copied, and not yet on disk: a power cut would leave the instance with half a clone. */
+        if (found.state == SENTINEL_CLONING || found.state == SENTINEL_COPIED)
             return err_set(err, ERR_FOREIGN,
                            "volume '%s': '%s' is a clone that was never completed", v->name,
                            v->path);
