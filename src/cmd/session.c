@@ -189,6 +189,18 @@ static int open_journal(struct session *s, unsigned flags, struct err *err)
     return 0;
 }
 
+/* It was valid when it was stored: either the file is damaged, or it needs what is not here
+ * (${environment.NAME}). */
+static int stored_spec_failed(struct session *s, enum colour c, struct err *err)
+{
+    struct err damage = {0};
+    if (journal_verify(s->j, &damage) < 0) {
+        *err = damage;
+        return -1;
+    }
+    return err_ctx(err, "the stored spec of %s", colour_name(c));
+}
+
 /* Each colour lives by the spec that it was started with; one that never was, by the file. */
 static int bind_sides(struct session *s, const char *target, struct err *err)
 {
@@ -203,7 +215,7 @@ static int bind_sides(struct session *s, const char *target, struct err *err)
         s->has_gen[c] = r > 0;
         if (r > 0 && parse_side(s, (enum colour)c, g->spec_text, g->spec_path,
                                 *g->version ? g->version : NULL, err) < 0)
-            return err_ctx(err, "the stored spec of %s", colour_name((enum colour)c));
+            return stored_spec_failed(s, (enum colour)c, err);
         if (!r && had && parse_side(s, (enum colour)c, s->file_text, s->spec_path, target, err) < 0)
             return -1;
     }

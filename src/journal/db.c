@@ -5,17 +5,21 @@
 #include <stdio.h>
 #include <string.h>
 
+int db_damaged(struct journal *j, const char *how, struct err *err)
+{
+    err_set(err, ERR_HALFWAY,
+            "journal '%s' is damaged (%s); nothing was changed, and what runs is not touched",
+            j->path, how);
+    return err_hint(err, "move it away, then: changeover adopt --live COLOUR (the colour that "
+                         "the flag directory names); backups are beside it as journal.db.*");
+}
+
 int db_error(struct journal *j, struct err *err, const char *what)
 {
     int code = sqlite3_errcode(j->db);
     err_set(err, ERR_FAILED, "journal '%s': %s: %s", j->path, what, sqlite3_errmsg(j->db));
-    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) {
-        err_set(err, ERR_HALFWAY,
-                "journal '%s' is damaged (%s); nothing was changed, and what runs is not touched",
-                j->path, sqlite3_errmsg(j->db));
-        return err_hint(err, "move it away, then: changeover adopt --live COLOUR (the colour that "
-                             "the flag directory names); backups are beside it as journal.db.*");
-    }
+    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+        return db_damaged(j, sqlite3_errmsg(j->db), err);
     if (code == SQLITE_READONLY || code == SQLITE_CANTOPEN || code == SQLITE_FULL)
         return err_hint(
             err,

@@ -19,6 +19,8 @@ typedef int db_row_fn(void *ctx, sqlite3_stmt *st);
 must_check int db_each(struct journal *j, struct err *err, db_row_fn *fn, void *ctx,
                        const char *sql, const char *types, ...);
 
+/* The file is not what we wrote: says so, and what leads on. Returns -1. */
+int db_damaged(struct journal *j, const char *how, struct err *err);
 int db_error(struct journal *j, struct err *err, const char *what);
 /* Copies a text column, cut to size. */
 void db_text(sqlite3_stmt *st, int col, char *buf, size_t size);

@@ -117,6 +117,14 @@ static int take_text(void *ctx, sqlite3_stmt *st)
     return 0;
 }
 
+int journal_verify(struct journal *j, struct err *err)
+{
+    cleanup_str struct str said = {0};
+    if (db_each(j, err, take_text, &said, "PRAGMA quick_check(1)", "") < 0)
+        return -1;
+    return str_eq(str_cstr(&said), "ok") ? 0 : db_damaged(j, str_cstr(&said), err);
+}
+
 int journal_meta_get(struct journal *j, const char *key, struct str *ret, struct err *err)
 {
     return db_each(j, err, take_text, ret, "SELECT value FROM meta WHERE key=?", "s", key);

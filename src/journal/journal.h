@@ -38,6 +38,10 @@ static inline void journal_close_p(struct journal **j)
 must_check int journal_begin(struct journal *j, struct err *err);
 must_check int journal_end(struct journal *j, bool ok, struct err *err);
 
+/* Looks whether the file is whole (SQLite's quick_check): ERR_HALFWAY if not. Worth its time only
+ * where something in it makes no sense: a file that was overwritten may still open by its log. */
+must_check int journal_verify(struct journal *j, struct err *err);
+
 /* Small facts by name. get: 1 found (ret set), 0 not there. value NULL deletes. */
 must_check int journal_meta_get(struct journal *j, const char *key, struct str *ret,
                                 struct err *err);

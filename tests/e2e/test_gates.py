@@ -42,8 +42,8 @@ def prepare_with(service, *arguments, expect=4, **spec):
     (["--deaf"], ["'moving' of blue", "stands still at"]),
     (["--always-behind", "50"], ["'http' of blue", "'behind', wanted 'ok'"]),
     (["--report-version", "9.9.9"], ["'version' of blue", "it says that it is 9.9.9, wanted 2.0.0"]),
-    (["--hang"], ["of blue did not pass within 4"]),
-    (["--no-ws"], ["of blue did not pass within 4"]),
+    (["--hang"], ["of blue did not pass within"]),
+    (["--no-ws"], ["of blue did not pass within"]),
     (["--catch-up-rate", "1"], ["'lag' of blue", "slots behind live green", "does not converge"]),
 ], ids=["deaf", "behind", "version", "hang", "no-websockets", "too-slow"])
 def test_it_never_passes(service, arguments, words):

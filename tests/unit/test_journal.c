@@ -136,6 +136,35 @@ static void a_damaged_file_says_what_to_do(void **state)
     assert_non_null(strstr(err.hint, "adopt --live"));
 }
 
+static void a_file_that_still_opens_is_verified(void **state)
+{
+    struct err err = {0};
+    struct journal *j = open_new(state);
+    assert_int_equal(journal_verify(j, &err), 0);
+    char text[20000], path_text[] = "/x";
+    memset(text, 's', sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    struct generation g = {.spec_text = text, .spec_path = path_text};
+    assert_int_equal(journal_generation_set(j, GREEN, &g, &err), 0);
+    journal_close(j);
+    cleanup_free char *path = x_asprintf("%s/journal.db", (char *)*state);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    for (long at = 4096; at + 4096 <= ftell(f); at += 4096) {
+        fseek(f, at, SEEK_SET);
+        fputs("no page of ours", f);
+        fseek(f, 0, SEEK_END);
+    }
+    fclose(f);
+    j = NULL;
+    if (journal_open(*state, false, &j, &err) == 0)
+        assert_int_equal(journal_verify(j, &err), -1);
+    journal_close(j);
+    assert_int_equal(err.code, ERR_HALFWAY);
+    assert_non_null(strstr(err.msg, "damaged"));
+}
+
 static void a_newer_schema_is_refused(void **state)
 {
     struct err err = {0};
@@ -155,9 +184,13 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
     const struct CMUnitTest tests[] = {
-        T(an_upgrade_is_remembered),       T(steps_keep_intent_attempts_and_children),
-        T(live_and_generations),           T(deadlines_follow_the_boot_clock),
-        T(a_damaged_file_says_what_to_do), T(a_newer_schema_is_refused),
+        T(an_upgrade_is_remembered),
+        T(steps_keep_intent_attempts_and_children),
+        T(live_and_generations),
+        T(deadlines_follow_the_boot_clock),
+        T(a_damaged_file_says_what_to_do),
+        T(a_newer_schema_is_refused),
+        T(a_file_that_still_opens_is_verified),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
