@@ -19,6 +19,7 @@ import tempfile
 
 import yaml
 
+from . import cgroups
 from . import ports as port_blocks
 from . import rpcnode
 from .caddy import Caddy
@@ -219,6 +220,7 @@ class Service:
 
     def close(self):
         self.end_processes()
+        cgroups.remove_left(self.dir / "state")
         if self.network.process:
             self.network.process.wait(10)
         self.caddy.close()
