@@ -42,10 +42,17 @@ static int bind_all(struct journal *j, struct err *err, sqlite3_stmt *st, const 
     return 0;
 }
 
+static void leave_p(sqlite3_mutex **m)
+{
+    sqlite3_mutex_leave(*m);
+}
+
 static int each(struct journal *j, struct err *err, db_row_fn *fn, void *ctx, const char *sql,
                 const char *types, va_list ap)
 {
+    cleanup(leave_p) sqlite3_mutex *inside = sqlite3_db_mutex(j->db);
     sqlite3_stmt *st = NULL;
+    sqlite3_mutex_enter(inside); /* the error text of a connection is the last caller's */
     if (sqlite3_prepare_v2(j->db, sql, -1, &st, NULL) != SQLITE_OK)
         return db_error(j, err, "prepare");
     int rows = bind_all(j, err, st, types, ap), r = SQLITE_DONE;

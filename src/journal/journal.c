@@ -79,7 +79,7 @@ int journal_open(const char *service_dir, bool create, struct journal **ret, str
                 j->path);
         return err_hint(err, "changeover adopt");
     }
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX;
     if (sqlite3_open_v2(j->path, &j->db, flags, NULL) != SQLITE_OK)
         return db_error(j, err, "open");
     sqlite3_busy_timeout(j->db, 5000);

@@ -6,7 +6,10 @@
  *
  * One writer at a time (the service's kernel lock sees to it); readers may look at any time. Every
  * function may fail with ERR_FAILED and SQLite's own words; a damaged file says what to do. Strings
- * given out are copied into the caller's structures. */
+ * given out are copied into the caller's structures.
+ *
+ * Threads may share one: status asks both colours at once, and each reads what it runs here. Only
+ * journal_begin() to journal_end() belong to one thread. */
 #pragma once
 
 #include "base/clock.h"

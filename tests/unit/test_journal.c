@@ -9,6 +9,7 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,45 @@ static struct journal *open_new(void **state)
     if (journal_open(*state, true, &j, &err) < 0)
         fail_msg("%s", err.msg);
     return j;
+}
+
+#define READS 3000
+
+static void *read_again_and_again(void *j)
+{
+    struct err err = {0};
+    for (int i = 0; i < READS; i++) {
+        struct generation g = {0};
+        cleanup_str struct str text = {0};
+        if (journal_generation(j, i % 2 ? GREEN : BLUE, &g, &err) < 0 ||
+            journal_meta_get(j, "lock", &text, &err) != 1 ||
+            strcmp(str_cstr(&text), "a text that is compared") != 0)
+            return err.msg[0] ? strdup(err.msg) : strdup("another answer");
+        generation_done(&g);
+    }
+    return NULL;
+}
+
+static void threads_may_share_one(void **state)
+{
+    struct err err = {0};
+    cleanup_journal struct journal *j = open_new(state);
+    struct generation g = {
+        .version = "1", .spec_text = x_strdup("text"), .spec_path = x_strdup("path")};
+    assert_int_equal(journal_generation_set(j, GREEN, &g, &err), 0);
+    assert_int_equal(journal_meta_set(j, "lock", "a text that is compared", &err), 0);
+    pthread_t thread[4];
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, read_again_and_again, j), 0);
+    generation_done(&g);
+    alarm(60); /* unlocked, SQLite's lists become rings and it turns in them for ever */
+    for (size_t i = 0; i < 4; i++) {
+        void *said = NULL;
+        pthread_join(thread[i], &said);
+        if (said)
+            fail_msg("%s", (char *)said);
+    }
+    alarm(0);
 }
 
 static void an_upgrade_is_remembered(void **state)
@@ -185,6 +225,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
     const struct CMUnitTest tests[] = {
         T(an_upgrade_is_remembered),
+        T(threads_may_share_one),
         T(steps_keep_intent_attempts_and_children),
         T(live_and_generations),
         T(deadlines_follow_the_boot_clock),
