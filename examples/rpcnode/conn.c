@@ -47,6 +47,9 @@ void conn_close(struct node *node, struct conn *c)
     if (c->closed)
         return;
     c->closed = true;
+    /* Not left to close(): whoever reads our /proc/PID/fd at this moment holds the file too, and
+     * epoll would go on naming what is freed soon (epoll(7)). */
+    epoll_ctl(node->epoll_fd, EPOLL_CTL_DEL, c->source.fd, NULL);
     close(c->source.fd);
     if (c->previous != NULL)
         c->previous->next = c->next;

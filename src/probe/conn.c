@@ -27,6 +27,7 @@ static void conn_close(struct probe *p, struct conn *c)
 {
     if (c->state == CONN_IDLE)
         idle_remove(p, c);
+    sys_poll_remove(p->poll_fd, c->watch.fd);
     sys_close_p(&c->watch.fd);
     c->state = CONN_CLOSED;
     c->request = NULL;

@@ -50,6 +50,7 @@ struct selftest_server {
 /* Events of the same round may still name it: freed only after it. */
 static void peer_close(struct selftest_server *s, struct peer *c, bool reset)
 {
+    sys_poll_remove(s->poll_fd, c->fd);
     if (reset)
         sys_sock_reset_p(&c->fd);
     else

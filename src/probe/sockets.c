@@ -31,6 +31,7 @@ static uint64_t random_next(struct probe *p)
 
 static void sock_lost(struct probe *p, struct wsock *s)
 {
+    sys_poll_remove(p->poll_fd, s->watch.fd);
     sys_close_p(&s->watch.fd);
     nsec_t now = sys_clock_mono();
     if (s->state == SOCK_OPEN) {

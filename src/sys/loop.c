@@ -30,7 +30,7 @@ int sys_poll_change(int poll_fd, int fd, uint32_t events, void *ptr)
 
 int sys_poll_remove(int poll_fd, int fd)
 {
-    return epoll_ctl(poll_fd, EPOLL_CTL_DEL, fd, NULL);
+    return fd < 0 ? 0 : epoll_ctl(poll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
 int sys_poll_wait(int poll_fd, struct epoll_event *ret, int max, nsec_t timeout)

@@ -12,6 +12,10 @@
 int sys_poll_new(void); /* a descriptor, or -1 with errno */
 int sys_poll_add(int poll_fd, int fd, uint32_t events, void *ptr);
 int sys_poll_change(int poll_fd, int fd, uint32_t events, void *ptr);
+
+/* Before fd is closed, always: whoever reads our /proc/PID/fd at that moment holds the file too,
+ * and epoll would go on naming `ptr` after its end (epoll(7), "Will closing a file descriptor cause
+ * it to be removed"). A descriptor below 0 is nothing to remove. */
 int sys_poll_remove(int poll_fd, int fd);
 
 /* As epoll_wait(2), the timeout in ns and exact (below 0: for ever); 0 when a signal came. */

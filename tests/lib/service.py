@@ -42,6 +42,14 @@ def merge(base, over):
     return out
 
 
+def crash_words(status):
+    """What the kernel said of programs that a signal like SIGSEGV ended: address and library; "" otherwise."""
+    if status not in (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL, -signal.SIGABRT):
+        return ""
+    lines = subprocess.run(["dmesg"], capture_output=True, text=True).stdout.splitlines()
+    return "\n".join([line for line in lines if "changeover[" in line][-5:] + [""])
+
+
 class Service:
     """spec: laid over the default spec. files, size: of green's initial data."""
 
@@ -137,7 +145,7 @@ class Service:
         if expect is not None:
             assert done.returncode == expect, (
                 f"changeover {' '.join(map(str, args))}: {done.returncode}, not {expect}\n"
-                f"{done.stdout}\n{done.stderr}\n{self.logs()}")
+                f"{done.stdout}\n{done.stderr}\n{crash_words(done.returncode)}{self.logs()}")
         return done
 
     def status(self):
