@@ -139,7 +139,10 @@ static int run_render(struct session *s, struct err *err)
                     : s->engine.traffic->render(&s->engine.ctx, &text, err);
     if (r < 0)
         return -1;
-    fputs(str_cstr(&text), stdout);
+    if (s->call->json)
+        session_result(s, NULL, "%s", str_cstr(&text));
+    else
+        fputs(str_cstr(&text), stdout);
     return 0;
 }
 
@@ -164,7 +167,10 @@ static int run_install(struct session *s, struct err *err)
     cleanup_str struct str diff = {0}, again = {0};
     if (s->engine.traffic->install(&s->engine.ctx, live, true, &diff, err) < 0)
         return -1;
-    fputs(str_cstr(&diff), stdout);
+    if (s->call->dry_run && s->call->json)
+        session_result(s, "changeover traffic install", "%s", str_cstr(&diff));
+    else
+        fputs(str_cstr(&diff), s->call->json ? stderr : stdout);
     if (s->call->dry_run)
         return 0;
     if (diff.len) {
@@ -174,11 +180,13 @@ static int run_install(struct session *s, struct err *err)
     }
     if (s->engine.traffic->install(&s->engine.ctx, live, false, &again, err) < 0)
         return -1;
-    if (!s->call->quiet)
-        fprintf(stderr, "%s; Caddy chooses %s\n", diff.len ? "installed" : "installed already",
-                colour_name(live));
-    return s->engine.traffic->readme(
-        &s->engine.ctx, "The block is installed in Caddy; no upgrade is under way.", err);
+    if (s->engine.traffic->readme(&s->engine.ctx,
+                                  "The block is installed in Caddy; no upgrade is under way.",
+                                  err) < 0)
+        return -1;
+    session_result(s, NULL, "%s; Caddy chooses %s", diff.len ? "installed" : "installed already",
+                   colour_name(live));
+    return 0;
 }
 
 static int run_uninstall(struct session *s, struct err *err)
@@ -186,7 +194,10 @@ static int run_uninstall(struct session *s, struct err *err)
     int no = cmd_ask(s->call, "take the block out and reload Caddy once?", err);
     if (no)
         return no < 0 ? -1 : err_set(err, ERR_FAILED, "not taken out");
-    return s->engine.traffic->uninstall(&s->engine.ctx, err);
+    if (s->engine.traffic->uninstall(&s->engine.ctx, err) < 0)
+        return -1;
+    session_result(s, NULL, "the block is taken out of Caddy");
+    return 0;
 }
 
 /* --- the flip by hand ---------------------------------------------------------------------- */
@@ -194,17 +205,21 @@ static int run_uninstall(struct session *s, struct err *err)
 static int run_preview(struct session *s, struct err *err)
 {
     enum colour to;
-    return colour_argument(s->call, &to, err) < 0
-               ? -1
-               : s->engine.traffic->preview(&s->engine.ctx, to, err);
+    if (colour_argument(s->call, &to, err) < 0 ||
+        s->engine.traffic->preview(&s->engine.ctx, to, err) < 0)
+        return -1;
+    session_result(s, NULL, "%s could take the traffic", colour_name(to));
+    return 0;
 }
 
 static int run_verify(struct session *s, struct err *err)
 {
     enum colour to;
-    return colour_argument(s->call, &to, err) < 0
-               ? -1
-               : s->engine.traffic->verify(&s->engine.ctx, to, err);
+    if (colour_argument(s->call, &to, err) < 0 ||
+        s->engine.traffic->verify(&s->engine.ctx, to, err) < 0)
+        return -1;
+    session_result(s, NULL, "%s has the traffic", colour_name(to));
+    return 0;
 }
 
 static int run_point(struct session *s, struct err *err)
@@ -220,6 +235,8 @@ static int run_point(struct session *s, struct err *err)
             err,
             "changeover promote or changeover rollback; changeover status says where it stands");
     }
+    if (s->call->dry_run)
+        return run_preview(s, err);
     snprintf(question, sizeof(question), "send all traffic to %s now, outside of any upgrade?",
              colour_name(to));
     int no = cmd_ask(s->call, question, err);
@@ -232,11 +249,13 @@ static int run_point(struct session *s, struct err *err)
         err->code = ERR_HALFWAY;
         return err_hint(err, "changeover traffic point %s", colour_name(colour_other(to)));
     }
-    if (!s->call->quiet)
-        fprintf(stderr, "the traffic goes to %s\nnext: changeover adopt --live %s\n",
-                colour_name(to), colour_name(to));
-    return s->engine.traffic->readme(
-        &s->engine.ctx, "The traffic was pointed by hand (changeover traffic point).", err);
+    if (s->engine.traffic->readme(&s->engine.ctx,
+                                  "The traffic was pointed by hand (changeover traffic point).",
+                                  err) < 0)
+        return -1;
+    cleanup_free char *next = x_asprintf("changeover adopt --live %s", colour_name(to));
+    session_result(s, next, "the traffic goes to %s", colour_name(to));
+    return 0;
 }
 
 static int run(const struct cmd_call *call, struct err *err)
@@ -246,14 +265,15 @@ static int run(const struct cmd_call *call, struct err *err)
         int max_args;
         unsigned flags;
         int (*run)(struct session *, struct err *);
+        bool no_dry_run;
     } actions[] = {
-        {"show", 1, 0, run_show},
-        {"render", 1, SESSION_FILE, run_render},
-        {"install", 1, SESSION_LOCK | SESSION_FILE, run_install},
-        {"uninstall", 1, SESSION_LOCK, run_uninstall},
-        {"point", 2, SESSION_LOCK, run_point},
-        {"preview", 2, 0, run_preview},
-        {"verify", 2, 0, run_verify},
+        {"show", 1, 0, run_show, false},
+        {"render", 1, SESSION_FILE, run_render, false},
+        {"install", 1, SESSION_LOCK | SESSION_FILE, run_install, false},
+        {"uninstall", 1, SESSION_LOCK, run_uninstall, true},
+        {"point", 2, SESSION_LOCK, run_point, false},
+        {"preview", 2, 0, run_preview, false},
+        {"verify", 2, 0, run_verify, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
         if (!str_eq(actions[i].name, call->argv[0]))
@@ -261,6 +281,8 @@ static int run(const struct cmd_call *call, struct err *err)
         if (call->argc > actions[i].max_args)
             return err_set(err, ERR_USAGE, "traffic %s: '%s' is too much", call->argv[0],
                            call->argv[actions[i].max_args]);
+        if (call->dry_run && actions[i].no_dry_run)
+            return err_set(err, ERR_USAGE, "traffic %s has no dry run (-n)", call->argv[0]);
         cleanup_session struct session s;
         unsigned flags = actions[i].flags & (call->dry_run ? ~(unsigned)SESSION_LOCK : ~0U);
         if (session_open(&s, call, flags | SESSION_EMPTY, NULL, err) < 0)
@@ -288,7 +310,7 @@ const struct cmd_row cmd_traffic = {
             "  install          shows the change of the Caddyfile, checks it, reloads once, reads "
             "it back\n"
             "  uninstall        takes it out again\n"
-            "  point COLOUR     flips by hand: preview, flip, proof\n"
+            "  point COLOUR     flips by hand: preview, flip, proof (with -n the preview alone)\n"
             "  preview COLOUR   could it take the traffic? (changes nothing)\n"
             "  verify COLOUR    does it have the traffic? (changes nothing)\n",
     .run = run,

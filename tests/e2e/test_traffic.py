@@ -159,7 +159,7 @@ def test_installs_once_and_takes_it_out_to_the_byte(host):
     assert (facts["installed"], facts["flag"], facts["seen"]) == (True, "green", "green"), facts
     with_block = host.caddy.path.read_bytes()
     again = host.install()
-    assert again.stdout == "" and host.caddy.path.read_bytes() == with_block
+    assert again.stdout == "installed already; Caddy chooses green\n" and host.caddy.path.read_bytes() == with_block
     assert "rm -f" in (host.flags / "README").read_text()
     host.traffic("uninstall", "-y")
     assert host.caddy.path.read_bytes() == before
@@ -167,6 +167,23 @@ def test_installs_once_and_takes_it_out_to_the_byte(host):
         host.get()
     assert get(host.other)[1] == "other site"
     assert host.show()["installed"] is False
+
+
+def test_a_dry_run_moves_nothing_and_results_are_json_where_that_is_asked(host):
+    """Programs read stdout: one JSON value there, whatever the subcommand."""
+    host.install()
+    for args in (["install"], ["point", "blue"]):
+        said = json.loads(host.traffic(*args, "-n", "-y", "-o", "json").stdout)
+        assert said["message"] is not None, said
+        assert colour_of(*host.get()) == GREEN
+    assert "blue could take" in host.traffic("point", "blue", "-n").stdout
+    assert "no dry run" in host.traffic("uninstall", "-n", "-y", ok=False).stderr
+    assert "reverse_proxy" in json.loads(host.traffic("render", "-o", "json").stdout)["message"]
+    for args in (["preview", "blue"], ["verify", "green"], ["install", "-y"], ["point", "blue", "-y"]):
+        done = host.traffic(*args, "-o", "json")
+        assert json.loads(done.stdout)["message"], done
+    assert colour_of(*host.get()) == BLUE
+    json.loads(host.traffic("uninstall", "-y", "-o", "json").stdout)
 
 
 def test_an_edited_spec_is_said_and_installed_on_demand(host):
