@@ -28,6 +28,18 @@ static int run_lock(const struct cmd_call *call, struct err *err)
         session_result(&s, NULL, "released");
         return 0;
     }
+    struct deadline d;
+    nsec_t left = 0;
+    int waits = journal_deadline(s.j, CONFIRM_DEADLINE, &d, &left, err);
+    if (waits < 0)
+        return -1;
+    if (waits) {
+        err_set(err, ERR_LOCKED,
+                "the upgrade %s waits to be confirmed, and silence rolls it back: a lock would "
+                "break that promise",
+                s.up.id);
+        return err_hint(err, "changeover confirm, or changeover rollback; then lock");
+    }
     char since[32], text[512];
     time_t now = (time_t)(sys_clock_wall() / NSEC_S);
     struct tm tm;

@@ -92,6 +92,7 @@ def test_silence_rolls_back_although_the_guards_were_killed():
         service.run("prepare", "-t", "2.0.0")
         service.run("promote", "--confirm-within", "6s")
         end = time.monotonic() + 6
+        assert "silence rolls it back" in service.run("lock", "--reason", "mine", expect=5).stderr
         for _ in range(3):  # each in turn, faster than once a second
             victim = wait_for(lambda: len(guards(service)) == 2 and guards(service), "two guards", SLOW)[0]
             os.kill(victim, signal.SIGKILL)
