@@ -180,9 +180,8 @@ static int run_install(struct session *s, struct err *err)
     }
     if (s->engine.traffic->install(&s->engine.ctx, live, false, &again, err) < 0)
         return -1;
-    if (s->engine.traffic->readme(&s->engine.ctx,
-                                  "The block is installed in Caddy; no upgrade is under way.",
-                                  err) < 0)
+    if (s->engine.traffic->readme(
+            &s->engine.ctx, "The block is installed in Caddy; no upgrade is under way.", err) < 0)
         return -1;
     session_result(s, NULL, "%s; Caddy chooses %s", diff.len ? "installed" : "installed already",
                    colour_name(live));
@@ -249,9 +248,8 @@ static int run_point(struct session *s, struct err *err)
         err->code = ERR_HALFWAY;
         return err_hint(err, "changeover traffic point %s", colour_name(colour_other(to)));
     }
-    if (s->engine.traffic->readme(&s->engine.ctx,
-                                  "The traffic was pointed by hand (changeover traffic point).",
-                                  err) < 0)
+    if (s->engine.traffic->readme(
+            &s->engine.ctx, "The traffic was pointed by hand (changeover traffic point).", err) < 0)
         return -1;
     cleanup_free char *next = x_asprintf("changeover adopt --live %s", colour_name(to));
     session_result(s, next, "the traffic goes to %s", colour_name(to));

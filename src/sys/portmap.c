@@ -90,10 +90,10 @@ struct line {
 };
 
 /* A row of /proc/net/tcp and its like (proc(5)). */
-static bool parse_line(const char *text, struct line *l)
+static bool parse_line(const char *text, size_t len, struct line *l)
 {
     char row[256]; /* sscanf measures the whole text first: of a long table for each row of it */
-    snprintf(row, sizeof(row), "%.*s", (int)strcspn(text, "\n"), text);
+    snprintf(row, sizeof(row), "%.*s", (int)len, text);
     return sscanf(
                row,
                " %*u: %32[0-9A-F]:%4X %*32[0-9A-F]:%4X %2X %*8X:%*8X %*X:%*X %*X %*u %*u %" SCNu64,
@@ -148,9 +148,10 @@ static int each_row(const char *who, const char *name, row_fn *fn, void *ctx, st
         return 0; /* no IPv6 */
     if (sys_file_read(path, TABLE_MAX, &text, err) < 0)
         return -1;
-    for (const char *p = strchr(str_cstr(&text), '\n'); p; p = strchr(p + 1, '\n')) {
+    const char *p = str_cstr(&text), *end = p + text.len, *next;
+    for (; (next = memchr(p, '\n', (size_t)(end - p))); p = next + 1) {
         struct line l;
-        if (parse_line(p + 1, &l))
+        if (parse_line(p, (size_t)(next - p), &l)) /* the heading is none */
             fn(ctx, &l, name[0] == 'u');
     }
     return 0;
@@ -171,6 +172,9 @@ static void pick_row(void *ctx, const struct line *l, bool udp)
         take_line(l, udp, h->pid, p->out);
 }
 
+static const struct sock_filter_by servers[] = {
+    {.protocol = IPPROTO_TCP, .states = 1u << SOCK_LISTEN}, {.protocol = IPPROTO_UDP}};
+
 /* The kernel's own list is the faster by far, but only of our network namespace. */
 static bool in_our_network(const char *who)
 {
@@ -183,11 +187,9 @@ static bool in_our_network(const char *who)
 
 static int pick_from_kernel(const struct pick *p, struct err *err)
 {
-    static const struct sock_filter_by wanted[] = {
-        {.protocol = IPPROTO_TCP, .states = 1u << SOCK_LISTEN}, {.protocol = IPPROTO_UDP}};
-    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(servers); i++) {
         cleanup_sock_list struct sock_list l = {0};
-        if (sys_sockets(&wanted[i], &l, err) < 0)
+        if (sys_sockets(&servers[i], &l, err) < 0)
             return -1;
         for (size_t k = 0; k < l.n; k++) {
             const struct held *h = find(p->holders, l.items[k].inode);
@@ -246,12 +248,34 @@ struct search {
     size_t n;
 };
 
+static void search_take(struct search *s, uint16_t port, uint64_t inode)
+{
+    if (port == s->port && s->n < ARRAY_LEN(s->inode))
+        s->inode[s->n++] = inode;
+}
+
 static void search_row(void *ctx, const struct line *l, bool udp)
 {
     struct search *s = ctx;
-    if (udp == s->udp && l->port == s->port && (udp || l->state == STATE_LISTEN) &&
-        s->n < ARRAY_LEN(s->inode))
-        s->inode[s->n++] = l->inode;
+    if (udp == s->udp && (udp || l->state == STATE_LISTEN))
+        search_take(s, (uint16_t)l->port, l->inode);
+}
+
+/* From the kernel's list; where it gives none, from the tables. */
+static int search_all(struct search *s)
+{
+    cleanup_sock_list struct sock_list l = {0};
+    struct sock_filter_by by = servers[s->udp];
+    by.local = s->port;
+    if (sys_sockets(&by, &l, NULL) == 0) {
+        for (size_t i = 0; i < l.n; i++)
+            search_take(s, l.items[i].local.port, l.items[i].inode);
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++)
+        if (each_row("self", tables[i], search_row, s, NULL) < 0)
+            return -1;
+    return 0;
 }
 
 static bool holds_one_of(pid_t pid, const struct search *s)
@@ -270,10 +294,7 @@ const char *sys_port_owner(char *buf, size_t size, bool udp, uint16_t port)
 {
     struct search s = {.udp = udp, .port = port};
     buf[0] = '\0';
-    for (size_t i = 0; i < ARRAY_LEN(tables); i++)
-        if (each_row("self", tables[i], search_row, &s, NULL) < 0)
-            return buf;
-    if (!s.n)
+    if (search_all(&s) < 0 || !s.n)
         return buf;
     (void)snprintf(buf, size, "somebody whose descriptors we may not read");
     DIR *dir = opendir("/proc");

@@ -5,16 +5,20 @@
 
 #include <cmocka.h>
 
+#include "fake_http.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
+#include "sys/portmap.h"
 #include "sys/proc.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int make_dir(void **state)
@@ -170,10 +174,46 @@ static void locks_exclude_and_name_the_holder(void **state)
     close(b);
 }
 
+/* The kernel lists only our own network's sockets: of another, its tables in /proc are read. */
+static void the_sockets_of_another_network_are_seen(void **state)
+{
+    (void)state;
+    int up[2], down[2], p = 0;
+    struct err err = {0};
+    struct sys_port *ports = NULL;
+    size_t n = 0;
+    assert_int_equal(pipe(up), 0);
+    assert_int_equal(pipe(down), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(down[1]);
+        if (unshare(CLONE_NEWNET) < 0)
+            _exit(1); /* not root */
+        fake_listen(&p);
+        _exit(write(up[1], &p, sizeof(p)) != sizeof(p) || read(down[0], &p, 1) != 0);
+    }
+    close(up[1]);
+    bool there = read(up[0], &p, sizeof(p)) == sizeof(p);
+    int r = there ? sys_portmap(&child, 1, &ports, &n, &err) : 0;
+    close(down[1]);
+    waitpid(child, NULL, 0);
+    close(up[0]);
+    close(down[0]);
+    if (!there)
+        skip();
+    assert_int_equal(r, 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(ports[0].port, p);
+    assert_true(ports[0].listening && ports[0].pid == child);
+    assert_string_equal(ports[0].addr, "127.0.0.1");
+    free(ports);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(the_sockets_of_another_network_are_seen),
         cmocka_unit_test(programs_run_with_a_deadline),
         cmocka_unit_test(a_program_is_ended_when_asked),
         cmocka_unit_test(a_background_child_does_not_hold_us),
