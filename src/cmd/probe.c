@@ -31,16 +31,18 @@ static const struct cmd_option options[] = {
     {"max-step-back", 0, "SLOTS", "a getSlot answer further behind than this is a bad answer"},
     {"fresh", 0, "PERCENT", "so many requests on a connection of their own (default: 0)"},
     {"colour-header", 0, "NAME", "names the colour that answered (default: X-Changeover-Colour)"},
+    {"colour-field", 0, "FIELD", "of a JSON answer names it instead, such as result.identity"},
     {"http", 0, "1.1|2", "over https:// (default: as the server likes)"},
-    {"cacert", 0, "FILE", "who signs the server of https:// (default: the system's)"},
+    {"cacert", 0, "FILE", "who signs the server of https:// and wss:// (default: the system's)"},
     {"insecure", 0, NULL, "accept any certificate"},
     {"websockets", 0, "N", "subscriptions held open beside the requests"},
-    {"ws-url", 0, "URL", "where: ws://HOST:PORT/PATH"},
+    {"ws-url", 0, "URL", "where: ws://HOST:PORT/PATH or wss://"},
     {"ws-subscribe", 0, "MESSAGE", "the first message (default: slotSubscribe)"},
     {"slow-every", 0, "N", "each Nth request is a slow one"},
     {"slow-body", 0, "BODY", "its body"},
     {"slow-path", 0, "PATH", "its path"},
     {"slow-timeout", 0, "TIME", "its timeout (default: 60s)"},
+    {"executed", 0, "FILE,...", "logs of the backends, a number the second word: was one twice?"},
     {"log", 0, "FILE", "append a line a request: '200 0.0012' or 'FAIL DATE ...'"},
     {"series", 0, "TIME", "with -o json: figures for each such stretch of time (1s, 100ms)"},
     {"self-test", 0, NULL, "no URL: see whether the probe finds what a faulty server does to it"},
@@ -85,7 +87,7 @@ static int take_time(const struct cmd_call *call, const char *name, nsec_t *ret,
 }
 
 struct inputs {
-    struct strv bodies;
+    struct strv bodies, executed;
     const char *headers[2];
 };
 
@@ -109,6 +111,17 @@ static int take_bodies(const struct cmd_call *call, struct inputs *in, struct er
         line += n + (line[n] == '\n');
     }
     return in->bodies.n ? 0 : err_set(err, ERR_USAGE, "'%s' has no line with a body", path);
+}
+
+static void take_executed(const struct cmd_call *call, struct inputs *in)
+{
+    const char *at = cmd_option(call, "executed");
+    while (at && *at) {
+        size_t n = strcspn(at, ",");
+        if (n)
+            strv_take(&in->executed, x_strndup(at, n));
+        at += n + (at[n] == ',');
+    }
 }
 
 static int take_counts(const struct cmd_call *call, struct probe_options *o, struct err *err)
@@ -142,12 +155,16 @@ static int take_options(const struct cmd_call *call, struct probe_options *o, st
     o->url = call->argv[0];
     o->bodies = (const char *const *)in->bodies.v;
     o->n_bodies = in->bodies.n;
+    take_executed(call, in);
+    o->executed = (const char *const *)in->executed.v;
+    o->n_executed = in->executed.n;
     in->headers[0] = cmd_option(call, "header");
     o->headers = in->headers;
     o->method = cmd_option(call, "method");
     o->expect_body = cmd_option(call, "expect-body");
     o->plain = cmd_option(call, "plain");
     o->colour_header = cmd_option(call, "colour-header");
+    o->colour_field = cmd_option(call, "colour-field");
     o->ws_url = cmd_option(call, "ws-url");
     o->ws_subscribe = cmd_option(call, "ws-subscribe");
     o->slow_body = cmd_option(call, "slow-body");
@@ -325,6 +342,7 @@ static int run(const struct cmd_call *call, struct err *err)
     probe_free(p);
     until_end(&until);
     strv_done(&in.bodies);
+    strv_done(&in.executed);
     return status;
 }
 
@@ -338,7 +356,7 @@ const struct cmd_row cmd_probe = {
     .help =
         "Every request ends as exactly one of: answered well, bad, refused, reset, timed out, "
         "unsent.\n"
-        "Latency counts from the intended time. Exit status 0: none lost, no answer twice, every\n"
+        "Latency counts from the intended time. Exit status 0: none lost, nothing twice, every\n"
         "websocket open in the end; 1 otherwise.\n"
         "--self-test: 0 if each fault was found and nothing else.",
     .run = run,

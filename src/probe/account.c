@@ -1,6 +1,8 @@
 /* Where requests are born, judged and buried: the only place that touches the counts. */
+#include "format/json.h"
 #include "probe/internal.h"
 #include "sys/clock.h"
+#include "sys/fault.h"
 #include "sys/file.h"
 
 #include <stdlib.h>
@@ -115,7 +117,8 @@ void request_end(struct probe *p, struct request *rq, enum probe_outcome outcome
 {
     p->now = sys_clock_mono();
     p->r.in_flight--;
-    p->r.outcome[outcome]++;
+    if (outcome == PROBE_OK || sys_fault_point("probe/count-loss") == 0)
+        p->r.outcome[outcome]++;
     if (outcome == PROBE_BAD)
         p->r.bad[bad]++;
     if (outcome <= PROBE_BAD || p->now >= rq->deadline)
@@ -133,11 +136,20 @@ void request_end(struct probe *p, struct request *rq, enum probe_outcome outcome
     p->free_requests = rq;
 }
 
-static void count_colour(struct probe *p, const struct http1 *h, bool ok)
+static void name_colour(const struct probe *p, const struct http1 *h, json_t *j, char *name,
+                        size_t size)
+{
+    cleanup_str struct str text = {.max = JSON_MAX_BYTES};
+    if (p->o.colour_field && json_text(json_at(j, p->o.colour_field), &text))
+        str_format(name, size, "%s", str_cstr(&text));
+    else if (!http1_header(h, p->o.colour_header, name, size))
+        str_format(name, size, "-");
+}
+
+static void count_colour(struct probe *p, const struct http1 *h, json_t *j, bool ok)
 {
     char name[sizeof(p->r.colours[0].name)];
-    if (!http1_header(h, p->o.colour_header, name, sizeof(name)))
-        snprintf(name, sizeof(name), "-");
+    name_colour(p, h, j, name, sizeof(name));
     unsigned i = 0;
     while (i < p->r.n_colours && strcmp(p->r.colours[i].name, name) != 0)
         i++;
@@ -185,9 +197,8 @@ static void judge_slot(struct probe *p, const struct request *rq, const json_t *
 }
 
 static void judge_rpc(struct probe *p, const struct request *rq, const struct http1 *h,
-                      struct verdict *v)
+                      const json_t *j, struct verdict *v)
 {
-    json_t *j = json_loadb(str_cstr(&h->body), h->body.len, 0, NULL);
     const json_t *id = json_object_get(j, "id"), *error = json_object_get(j, "error");
     v->good = false;
     if (!json_is_object(j) || (!error && !json_object_get(j, "result"))) {
@@ -206,7 +217,6 @@ static void judge_rpc(struct probe *p, const struct request *rq, const struct ht
         v->good = true;
         judge_slot(p, rq, json_object_get(j, "result"), v);
     }
-    json_decref(j);
 }
 
 /* A backend that echoes our header tells whose answer this is, also where the body is no JSON-RPC.
@@ -222,7 +232,7 @@ static bool number_matches(const struct request *rq, const struct http1 *h, stru
     return false;
 }
 
-static void judge(struct probe *p, const struct request *rq, const struct http1 *h,
+static void judge(struct probe *p, const struct request *rq, const struct http1 *h, const json_t *j,
                   struct verdict *v)
 {
     if (h->status != p->o.expect_status) {
@@ -241,14 +251,17 @@ static void judge(struct probe *p, const struct request *rq, const struct http1 
     }
     v->good = true;
     if (rq->body->rpc)
-        judge_rpc(p, rq, h, v);
+        judge_rpc(p, rq, h, j, v);
 }
 
 void request_judge(struct probe *p, struct request *rq, const struct http1 *h)
 {
     struct verdict v = {0};
-    judge(p, rq, h, &v);
-    count_colour(p, h, v.good);
+    cleanup_json json_t *j = rq->body->rpc || p->o.colour_field
+                                 ? json_loadb(str_cstr(&h->body), h->body.len, 0, NULL)
+                                 : NULL;
+    judge(p, rq, h, j, &v);
+    count_colour(p, h, j, v.good);
     request_end(p, rq, v.good ? PROBE_OK : PROBE_BAD, v.bad, h->status, v.detail);
 }
 
@@ -262,7 +275,8 @@ uint64_t probe_lost(const struct probe_result *r)
 
 bool probe_clean(const struct probe_result *r)
 {
-    return !probe_lost(r) && !r->duplicate_answers && r->ws.open == r->ws.wanted;
+    return !probe_lost(r) && !r->duplicate_answers && !r->executed.twice && !r->executed.failed &&
+           r->ws.open == r->ws.wanted;
 }
 
 void probe_result_done(struct probe_result *r)

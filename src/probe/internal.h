@@ -6,6 +6,7 @@
 #include "probe/probe.h"
 #include "sys/sock.h"
 
+#include <curl/curl.h>
 #include <pthread.h>
 #include <regex.h>
 #include <stdatomic.h>
@@ -67,10 +68,23 @@ struct transport {
     void (*done)(struct probe *p); /* also when start() failed */
 };
 
+/* libcurl's sockets and timer in our loop. */
+struct curl_loop {
+    struct probe *p;
+    CURLM *multi; /* NULL: not in use */
+    nsec_t due;   /* curl_loop_turn() has to run at the latest then */
+    struct curl_watch *watches;
+    struct curl_slist *resolve;
+    void (*ended)(struct probe *p, void *owner, CURLcode code); /* a transfer is over */
+};
+
+enum { LOOP_REQUESTS, LOOP_SOCKETS, LOOPS };
+
 enum sock_state { SOCK_AWAY, SOCK_DIALLING, SOCK_UPGRADING, SOCK_OPEN };
 
 struct wsock {
     struct watch watch; /* first */
+    CURL *easy;         /* wss: whose connection it is; NULL: plain */
     enum sock_state state;
     unsigned attempts; /* since it was last open */
     bool was_open, dropped, close_frame, first_event_due;
@@ -92,10 +106,11 @@ struct probe {
     bool sending_over, joined;
 
     const struct transport *transport;
-    nsec_t transport_due; /* when its reap() has to run at the latest */
+    struct curl_loop loops[LOOPS];
     struct secure *secure;
     bool secure_url;
     struct target target, ws_target;
+    char *ws_https_url; /* NULL: ws:// */
     struct body *bodies, slow_body;
     size_t n_bodies;
     struct str head, slow_head; /* a request up to its number; each request adds the rest */
@@ -120,6 +135,7 @@ struct probe {
     uint64_t random;
 
     struct windows *windows; /* NULL: not asked for */
+    uint64_t *executed_from;
     struct probe_result r;
 };
 
@@ -162,6 +178,10 @@ void request_end(struct probe *p, struct request *rq, enum probe_outcome outcome
 void request_judge(struct probe *p, struct request *rq, const struct http1 *h);
 void log_flush(struct probe *p);
 
+/* executed.c */
+int executed_start(struct probe *p, struct err *err);
+void executed_count(struct probe *p);
+
 /* windows.c */
 void windows_start(struct probe *p);
 void windows_colour(struct probe *p, unsigned colour); /* before windows_add(): who answered */
@@ -176,6 +196,21 @@ json_t *result_hist_json(const struct hist *h);
 
 extern const struct transport transport_plain;  /* conn.c: HTTP/1.1 */
 extern const struct transport transport_secure; /* secure.c: TLS, HTTP/2, by libcurl */
+
+/* curl_loop.c. start: `ended` is set before. easy: a handle with the options of all; its owner is
+ * what ended() gets. turn: after each round of events; nothing if it is not in use. */
+int curl_loop_start(struct curl_loop *l, struct probe *p, const struct target *t, struct err *err);
+CURL *curl_loop_easy(struct curl_loop *l, void *owner);
+void curl_loop_turn(struct curl_loop *l);
+void curl_loop_done(struct curl_loop *l); /* after the easy handles are gone */
+
+/* channel.c: send and recv as sys_sock_send and sys_sock_recv. dial: plain ones turn writable when
+ * they are connected; secure ones are channel_take()n when their transfer has ended well. */
+int channel_dial(struct probe *p, struct wsock *s);
+int channel_take(struct probe *p, struct wsock *s);
+ssize_t channel_send(struct wsock *s, const char *bytes, size_t n);
+ssize_t channel_recv(struct wsock *s, char *buf, size_t n);
+void channel_close(struct probe *p, struct wsock *s);
 
 /* sockets.c */
 int sockets_start(struct probe *p, struct err *err);

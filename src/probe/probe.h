@@ -4,7 +4,7 @@
  * request that should have been sent. Each request has a number (header X-Changeover-Probe, and the
  * JSON-RPC id) and ends as exactly one outcome: the sum is asserted. A probe runs in a thread of
  * its own; a websocket set runs beside the requests. http:// and ws:// are this folder's own
- * client, https:// is libcurl (HTTP/1.1 or 2). */
+ * client, https:// is libcurl (HTTP/1.1 or 2), and so is the TLS of wss://. */
 #pragma once
 
 #include "base/err.h"
@@ -28,22 +28,27 @@ struct probe_options {
     int expect_status;          /* 0: 200 */
     const char *expect_body;    /* extended regular expression; NULL: any */
     int http;                   /* https only: 1 or 2 (HTTP/1.1, HTTP/2); 0: as the server likes */
-    const char *ca_file;        /* https only: who signs the server; NULL: the system's */
-    bool insecure;              /* https only: whoever signs it */
+    const char *ca_file;        /* https, wss: who signs the server; NULL: the system's */
+    bool insecure;              /* https, wss: whoever signs it */
     bool plain;                 /* do not treat bodies as JSON-RPC */
     bool limit_step_back;       /* a getSlot answer more than max_step_back behind is bad */
     int64_t max_step_back;
     const char *colour_header; /* NULL: X-Changeover-Colour */
+    const char *colour_field;  /* where the body is JSON and has it: "result.identity"; or NULL */
     unsigned slow_every; /* each Nth request is slow: another body or path, a longer timeout */
     const char *slow_body;
     const char *slow_path;
     nsec_t slow_timeout;      /* 0: 60 s */
     unsigned websockets;      /* subscriptions held open beside the requests */
-    const char *ws_url;       /* ws://host[:port]/path; needed with websockets */
+    const char *ws_url;       /* ws:// or wss://host[:port]/path; needed with websockets */
     const char *ws_subscribe; /* NULL: slotSubscribe */
     const char *log_path; /* appended: "200 0.0012" or "FAIL <date> ..." a request; NULL: none */
-    bool windows;         /* latencies before, around and after a flip: probe_text */
-    nsec_t series;        /* figures for each such stretch of time: probe_series_json; 0: none */
+    /* logs of the backends, a line for each request executed, its number the second word (as
+     * rpcnode --log-requests writes them); read in the end, from where they ended at the start */
+    const char *const *executed;
+    size_t n_executed;
+    bool windows;  /* latencies before, around and after a flip: probe_text */
+    nsec_t series; /* figures for each such stretch of time: probe_series_json; 0: none */
     /* asked about 20 times a second, from the probe's thread: true = send no more; may be NULL */
     bool (*stop)(void *ctx);
     void *stop_ctx;
@@ -75,7 +80,7 @@ extern const char *const probe_bad_words[PROBE_BADS];
 enum { PROBE_COLOURS = 8, PROBE_FAILURES = 64 };
 
 struct probe_colour {
-    char name[24]; /* "-": answers without the header */
+    char name[48]; /* "-": answers that do not say */
     uint64_t ok, bad;
     nsec_t first, last; /* answers, since the start */
 };
@@ -93,10 +98,18 @@ struct probe_sockets {
     uint64_t events, drops, closed;           /* closed: drops that began with a close frame */
     uint64_t reconnects, first_try; /* first_try: the first attempt after a drop opened it */
     uint64_t refused;               /* attempts that failed */
+    char refused_why[104];          /* the last of them */
     uint64_t gaps, missed;          /* slots skipped while open */
     uint64_t missed_away;           /* slots between drop and return */
     uint64_t backward;              /* slots that ran backwards */
     nsec_t longest_away;            /* from the drop to the first event after it */
+};
+
+struct probe_executed {
+    bool asked, failed; /* failed: a log could not be read */
+    uint64_t requests;  /* that were executed, by their numbers */
+    uint64_t twice;     /* of them more than once */
+    uint64_t first_twice[8];
 };
 
 struct probe_result {
@@ -122,14 +135,15 @@ struct probe_result {
     bool slots_seen;                            /* of getSlot answers: */
     int64_t slot_first, slot_last, slot_step_back;
     struct probe_sockets ws;
-    uint64_t n_failures; /* all; the first PROBE_FAILURES are kept */
+    struct probe_executed executed; /* after probe_stop() or probe_wait() */
+    uint64_t n_failures;            /* all; the first PROBE_FAILURES are kept */
     struct probe_failure failures[PROBE_FAILURES];
     bool log_failed; /* the log file could not be written; it is incomplete */
 };
 
 uint64_t probe_lost(const struct probe_result *r); /* sent, ended and not answered well */
 
-/* Nothing lost, no answer twice, and every websocket open in the end. */
+/* Nothing lost, nothing answered or executed twice, and every websocket open in the end. */
 bool probe_clean(const struct probe_result *r);
 void probe_result_done(struct probe_result *r);
 

@@ -58,6 +58,17 @@ static void colours_text(const struct probe_result *r, struct str *out)
     str_add_c(out, '\n');
 }
 
+static void executed_text(const struct probe_executed *e, struct str *out)
+{
+    if (!e->asked)
+        return;
+    str_addf(out, "  %-16s%llu requests by the backends' own logs, %llu of them twice", "executed",
+             (unsigned long long)e->requests, (unsigned long long)e->twice);
+    for (uint64_t i = 0; i < e->twice && i < ARRAY_LEN(e->first_twice); i++)
+        str_addf(out, "%s#%llu", i ? ", " : ": ", (unsigned long long)e->first_twice[i]);
+    str_add(out, e->failed ? "; a log could not be read\n" : "\n");
+}
+
 static void sockets_text(const struct probe_sockets *w, struct str *out)
 {
     char buf[32];
@@ -73,7 +84,9 @@ static void sockets_text(const struct probe_sockets *w, struct str *out)
                  (unsigned long long)w->reconnects, (unsigned long long)w->first_try,
                  ms(buf, sizeof(buf), w->longest_away), (unsigned long long)w->missed_away);
     if (w->refused)
-        str_addf(out, "  %-16s%llu attempts\n", "  refused", (unsigned long long)w->refused);
+        str_addf(out, "  %-16s%llu attempts, the last: %s\n", "  refused",
+                 (unsigned long long)w->refused,
+                 *w->refused_why ? w->refused_why : "the connection was lost");
     if (w->gaps || w->backward)
         str_addf(out, "  %-16s%llu (%llu slots skipped), %llu backwards\n", "  slot gaps",
                  (unsigned long long)w->gaps, (unsigned long long)w->missed,
@@ -128,6 +141,7 @@ static void whole_text(const struct probe_result *r, struct probe *p, struct str
     if (r->slots_seen)
         str_addf(out, "  %-16sfrom %lld to %lld, largest step back %lld\n", "slots",
                  (long long)r->slot_first, (long long)r->slot_last, (long long)r->slot_step_back);
+    executed_text(&r->executed, out);
     sockets_text(&r->ws, out);
     failures_text(r, out);
     if (r->log_failed)
@@ -168,15 +182,18 @@ json_t *result_hist_json(const struct hist *h)
 
 static json_t *sockets_json(const struct probe_sockets *w)
 {
-    return json_pack("{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:o}", "wanted",
-                     (json_int_t)w->wanted, "open", (json_int_t)w->open, "stayed",
-                     (json_int_t)w->stayed, "ever_open", (json_int_t)w->ever_open, "events",
-                     (json_int_t)w->events, "drops", (json_int_t)w->drops, "closed",
-                     (json_int_t)w->closed, "reconnects", (json_int_t)w->reconnects, "first_try",
-                     (json_int_t)w->first_try, "refused", (json_int_t)w->refused, "gaps",
-                     (json_int_t)w->gaps, "missed", (json_int_t)w->missed, "missed_away",
-                     (json_int_t)w->missed_away, "backward", (json_int_t)w->backward,
-                     "longest_away_ms", in_ms(w->longest_away));
+    json_t *j = json_pack("{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:o}", "wanted",
+                          (json_int_t)w->wanted, "open", (json_int_t)w->open, "stayed",
+                          (json_int_t)w->stayed, "ever_open", (json_int_t)w->ever_open, "events",
+                          (json_int_t)w->events, "drops", (json_int_t)w->drops, "closed",
+                          (json_int_t)w->closed, "reconnects", (json_int_t)w->reconnects,
+                          "first_try", (json_int_t)w->first_try, "refused", (json_int_t)w->refused,
+                          "gaps", (json_int_t)w->gaps, "missed", (json_int_t)w->missed,
+                          "missed_away", (json_int_t)w->missed_away, "backward",
+                          (json_int_t)w->backward, "longest_away_ms", in_ms(w->longest_away));
+    if (*w->refused_why)
+        json_object_set_new(j, "refused_why", json_string(w->refused_why));
+    return j;
 }
 
 static json_t *failures_json(const struct probe_result *r)
@@ -210,6 +227,15 @@ static json_t *colours_json(const struct probe_result *r)
     return list;
 }
 
+static json_t *executed_json(const struct probe_executed *e)
+{
+    json_t *first = json_array();
+    for (uint64_t i = 0; i < e->twice && i < ARRAY_LEN(e->first_twice); i++)
+        json_array_append_new(first, count(e->first_twice[i]));
+    return json_pack("{s:o s:o s:o s:b}", "requests", count(e->requests), "twice", count(e->twice),
+                     "first_twice", first, "failed", e->failed);
+}
+
 json_t *probe_result_json(const struct probe_result *r)
 {
     json_t *outcomes = json_object(), *bad = json_object();
@@ -236,6 +262,8 @@ json_t *probe_result_json(const struct probe_result *r)
                             json_pack("{s:I s:I s:I}", "first", (json_int_t)r->slot_first, "last",
                                       (json_int_t)r->slot_last, "step_back",
                                       (json_int_t)r->slot_step_back));
+    if (r->executed.asked)
+        json_object_set_new(j, "executed", executed_json(&r->executed));
     if (r->ws.wanted)
         json_object_set_new(j, "websockets", sockets_json(&r->ws));
     return j;

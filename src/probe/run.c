@@ -106,8 +106,9 @@ static nsec_t wait_time(struct probe *p)
         if (rq && rq->deadline < until)
             until = rq->deadline;
     }
-    if (p->transport_due < until)
-        until = p->transport_due;
+    for (int i = 0; i < LOOPS; i++)
+        if (p->loops[i].multi && p->loops[i].due < until)
+            until = p->loops[i].due;
     if (p->socks_due < until)
         until = p->socks_due;
     return until > now ? until - now : 0;
@@ -234,10 +235,9 @@ int probe_start(const struct probe_options *o, struct probe **ret, struct err *e
     link_init(&p->queue);
     p->scratch = x_alloc(SCRATCH_SIZE);
     if (defaults(&p->o, err) < 0 || setup_requests(p, err) < 0 || sockets_start(p, err) < 0 ||
-        open_descriptors(p, err) < 0)
+        executed_start(p, err) < 0 || open_descriptors(p, err) < 0)
         goto fail;
     p->transport = p->secure_url ? &transport_secure : &transport_plain;
-    p->transport_due = INT64_MAX;
     if (p->transport->start(p, err) < 0)
         goto fail;
     p->r.interval =
@@ -288,8 +288,10 @@ bool probe_finished(struct probe *p)
 
 void probe_wait(struct probe *p, struct probe_result *ret)
 {
-    if (!p->joined)
+    if (!p->joined) {
         sys_thread_join(p->thread);
+        executed_count(p);
+    }
     p->joined = true;
     p->log_due = 0;
     log_flush(p);
@@ -322,6 +324,7 @@ void probe_free(struct probe *p)
     str_done(&p->out);
     str_done(&p->log);
     free(p->scratch);
+    free(p->executed_from);
     sys_close_p(&p->poll_fd);
     sys_close_p(&p->wake_fd);
     sys_close_p(&p->log_fd);

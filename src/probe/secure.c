@@ -4,10 +4,7 @@
  * not would have lost it, so that is counted as reset; the only sign of it is the text of a debug
  * line. */
 #include "probe/internal.h"
-#include "sys/clock.h"
-#include "sys/loop.h"
 
-#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,69 +22,10 @@ struct carrier {
     struct carrier *next_free, *next_made;
 };
 
-/* A socket of libcurl's in our epoll. */
-struct curl_watch {
-    struct watch watch; /* first */
-    struct curl_watch *prev, *next;
-    bool gone;
-};
-
 struct secure {
-    CURLM *multi;
-    nsec_t due;
     struct carrier *free, *made;
-    struct curl_watch *watches;
-    struct curl_slist *resolve;
     char *slow_url;
 };
-
-static void on_socket(struct probe *p, struct watch *w, uint32_t events)
-{
-    int mask = (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
-               (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-               (events & EPOLLERR ? CURL_CSELECT_ERR : 0);
-    int running;
-    if (!((struct curl_watch *)w)->gone)
-        curl_multi_socket_action(p->secure->multi, w->fd, mask, &running);
-}
-
-static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *ctx, void *sock_ctx)
-{
-    (void)easy;
-    struct probe *p = ctx;
-    struct curl_watch *w = sock_ctx;
-    if (what == CURL_POLL_REMOVE) {
-        if (w) {
-            sys_poll_remove(p->poll_fd, fd);
-            w->gone = true; /* freed after this round of events */
-        }
-        return 0;
-    }
-    uint32_t events = (what & CURL_POLL_IN ? (uint32_t)EPOLLIN : 0) |
-                      (what & CURL_POLL_OUT ? (uint32_t)EPOLLOUT : 0);
-    if (w) {
-        sys_poll_change(p->poll_fd, fd, events, w);
-        return 0;
-    }
-    w = x_alloc(sizeof(*w));
-    w->watch = (struct watch){.ready = on_socket, .fd = fd};
-    w->next = p->secure->watches;
-    if (w->next)
-        w->next->prev = w;
-    p->secure->watches = w;
-    sys_poll_add(p->poll_fd, fd, events, w);
-    curl_multi_assign(p->secure->multi, fd, w);
-    return 0;
-}
-
-static int timer_cb(CURLM *multi, long timeout_ms, void *ctx)
-{
-    (void)multi;
-    struct probe *p = ctx;
-    p->secure->due = timeout_ms < 0 ? INT64_MAX : sys_clock_mono() + timeout_ms * NSEC_MS;
-    p->transport_due = p->secure->due;
-    return 0;
-}
 
 static size_t header_cb(char *bytes, size_t size, size_t n, void *ctx)
 {
@@ -128,16 +66,9 @@ static long http_version(const struct probe *p)
 static struct carrier *carrier_make(struct probe *p)
 {
     struct carrier *c = x_alloc(sizeof(*c));
-    CURL *e = c->easy = curl_easy_init();
-    if (!e)
-        abort();
+    CURL *e = c->easy = curl_loop_easy(&p->loops[LOOP_REQUESTS], c);
     c->next_made = p->secure->made;
     p->secure->made = c;
-    curl_easy_setopt(e, CURLOPT_PRIVATE, c);
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_PROXY, "");
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_RESOLVE, p->secure->resolve);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, http_version(p));
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, body_cb);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
@@ -147,16 +78,7 @@ static struct carrier *carrier_make(struct probe *p)
     curl_easy_setopt(e, CURLOPT_DEBUGDATA, c);
     curl_easy_setopt(e, CURLOPT_VERBOSE, 1L);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->error);
-    /* without a directory libcurl keeps the certificates it has read: else 30 ms of work a
-     * connection */
-    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "changeover-probe/" CHANGEOVER_VERSION);
-    if (p->o.ca_file)
-        curl_easy_setopt(e, CURLOPT_CAINFO, p->o.ca_file);
-    if (p->o.insecure) {
-        curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L);
-        curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L);
-    }
     return c;
 }
 
@@ -209,7 +131,7 @@ static void secure_submit(struct probe *p, struct request *rq)
     curl_easy_setopt(c->easy, CURLOPT_FORBID_REUSE, (long)rq->fresh);
     carrier_headers(p, c, rq);
     carrier_body(p, c, rq);
-    curl_multi_add_handle(s->multi, c->easy);
+    curl_multi_add_handle(p->loops[LOOP_REQUESTS].multi, c->easy);
 }
 
 static struct request *carrier_release(struct probe *p, struct carrier *c)
@@ -217,7 +139,7 @@ static struct request *carrier_release(struct probe *p, struct carrier *c)
     long opened = 0;
     if (curl_easy_getinfo(c->easy, CURLINFO_NUM_CONNECTS, &opened) == CURLE_OK && opened > 0)
         p->r.connections += (uint64_t)opened;
-    curl_multi_remove_handle(p->secure->multi, c->easy);
+    curl_multi_remove_handle(p->loops[LOOP_REQUESTS].multi, c->easy);
     c->next_free = p->secure->free;
     p->secure->free = c;
     return TAKE(c->request);
@@ -254,8 +176,9 @@ static enum probe_outcome outcome_of_code(CURLcode code)
     return PROBE_RESET;
 }
 
-static void carrier_ended(struct probe *p, struct carrier *c, CURLcode code)
+static void carrier_ended(struct probe *p, void *owner, CURLcode code)
 {
+    struct carrier *c = owner;
     long status = 0;
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
     c->answer.status = (int)status;
@@ -270,66 +193,20 @@ static void carrier_ended(struct probe *p, struct carrier *c, CURLcode code)
                     *c->error ? c->error : curl_easy_strerror(code));
 }
 
-/* libcurl counts in whole milliseconds: a timer may have rung before it was due in its own eyes,
- * and then it does not set it again by itself. */
-static void timer_ask(struct probe *p)
-{
-    long timeout_ms = -1;
-    if (p->secure->due == INT64_MAX &&
-        curl_multi_timeout(p->secure->multi, &timeout_ms) == CURLM_OK && timeout_ms >= 0)
-        timer_cb(p->secure->multi, timeout_ms ? timeout_ms : 1, p);
-}
-
 static void secure_reap(struct probe *p)
 {
-    struct secure *s = p->secure;
-    int running, left;
-    if (sys_clock_mono() >= s->due) {
-        s->due = p->transport_due = INT64_MAX;
-        curl_multi_socket_action(s->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    }
-    timer_ask(p);
-    for (CURLMsg *m; (m = curl_multi_info_read(s->multi, &left));) {
-        struct carrier *c = NULL;
-        CURLcode code = m->data.result;
-        if (m->msg == CURLMSG_DONE &&
-            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&c) == CURLE_OK && c)
-            carrier_ended(p, c, code);
-    }
-    for (struct curl_watch *w = s->watches, *next; w; w = next) {
-        next = w->next;
-        if (!w->gone)
-            continue;
-        if (w->prev)
-            w->prev->next = next;
-        else
-            s->watches = next;
-        if (next)
-            next->prev = w->prev;
-        free(w);
-    }
+    curl_loop_turn(&p->loops[LOOP_REQUESTS]);
 }
 
 static int secure_start(struct probe *p, struct err *err)
 {
-    char address[80];
     struct secure *s = p->secure = x_alloc(sizeof(*s));
-    s->due = INT64_MAX;
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    s->multi = curl_multi_init();
-    if (!s->multi)
-        return err_set(err, ERR_FAILED, "probe: libcurl does not start");
-    curl_multi_setopt(s->multi, CURLMOPT_SOCKETFUNCTION, socket_cb);
-    curl_multi_setopt(s->multi, CURLMOPT_SOCKETDATA, p);
-    curl_multi_setopt(s->multi, CURLMOPT_TIMERFUNCTION, timer_cb);
-    curl_multi_setopt(s->multi, CURLMOPT_TIMERDATA, p);
-    curl_multi_setopt(s->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)p->o.connections);
-    curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)p->o.connections);
-    sys_addr_text(address, sizeof(address), &p->target.addr);
-    char *port = strrchr(address, ':');
-    *port = '\0';
-    cleanup_free char *entry = x_asprintf("%s:%s:%s", p->target.host, port + 1, address);
-    s->resolve = curl_slist_append(NULL, entry);
+    struct curl_loop *l = &p->loops[LOOP_REQUESTS];
+    l->ended = carrier_ended;
+    if (curl_loop_start(l, p, &p->target, err) < 0)
+        return -1;
+    curl_multi_setopt(l->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)p->o.connections);
+    curl_multi_setopt(l->multi, CURLMOPT_MAXCONNECTS, (long)p->o.connections);
     if (p->o.slow_path)
         s->slow_url = x_asprintf("https://%s%s", p->target.host_header, p->o.slow_path);
     return 0;
@@ -346,12 +223,7 @@ static void secure_done(struct probe *p)
         str_done(&c->body);
         free(c);
     }
-    curl_multi_cleanup(s->multi);
-    for (struct curl_watch *w = s->watches, *next; w; w = next) {
-        next = w->next;
-        free(w);
-    }
-    curl_slist_free_all(s->resolve);
+    curl_loop_done(&p->loops[LOOP_REQUESTS]);
     free(s->slow_url);
     free(s);
     p->secure = NULL;

@@ -42,7 +42,8 @@ static int resolve(struct target *t, CURLU *u, const char *url, struct err *err)
     cleanup_free char *query = url_part(u, CURLUPART_QUERY, 0);
     if (!host || !*host)
         return err_set(err, ERR_USAGE, "URL '%s': no host", url);
-    const char *port = given_port ? given_port : str_starts(url, "https:") ? "443" : "80";
+    bool secure = str_starts(url, "https:") || str_starts(url, "wss:");
+    const char *port = given_port ? given_port : secure ? "443" : "80";
     t->path = query ? x_asprintf("%s?%s", path, query) : x_strdup(path && *path ? path : "/");
     t->host_header = given_port ? x_asprintf("%s:%s", host, port) : x_strdup(host);
     t->host = *host == '[' ? x_strndup(host + 1, strcspn(host + 1, "]")) : x_strdup(host);

@@ -19,7 +19,7 @@
 enum { MESSAGE_MAX = 4 << 20 };
 
 static const char default_subscribe[] =
-    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"slotSubscribe\",\"params\":[]}";
+    "{\"jsonrpc\":\"2.0\",\"id\":\"ws\",\"method\":\"slotSubscribe\",\"params\":[]}";
 
 static uint64_t random_next(struct probe *p)
 {
@@ -29,10 +29,17 @@ static uint64_t random_next(struct probe *p)
     return p->random;
 }
 
+static void sock_lost(struct probe *p, struct wsock *s);
+
+static void sock_refused(struct probe *p, struct wsock *s, const char *why)
+{
+    str_format(p->r.ws.refused_why, sizeof(p->r.ws.refused_why), "%s", why);
+    sock_lost(p, s);
+}
+
 static void sock_lost(struct probe *p, struct wsock *s)
 {
-    sys_poll_remove(p->poll_fd, s->watch.fd);
-    sys_close_p(&s->watch.fd);
+    channel_close(p, s);
     nsec_t now = sys_clock_mono();
     if (s->state == SOCK_OPEN) {
         p->r.ws.open--;
@@ -57,7 +64,7 @@ static void sock_lost(struct probe *p, struct wsock *s)
 static bool sock_write(struct probe *p, struct wsock *s)
 {
     while (s->out_at < s->out.len) {
-        ssize_t n = sys_sock_send(s->watch.fd, s->out.buf + s->out_at, s->out.len - s->out_at);
+        ssize_t n = channel_send(s, s->out.buf + s->out_at, s->out.len - s->out_at);
         if (n < 0 && errno == EAGAIN)
             return true;
         if (n < 0) {
@@ -90,10 +97,8 @@ static void sock_dial(struct probe *p, struct wsock *s)
     s->attempts++;
     s->state = SOCK_DIALLING;
     s->due = sys_clock_mono() + DIAL_TIMEOUT;
-    s->watch.fd = sys_sock_connect(&p->ws_target.addr);
-    if (s->watch.fd < 0 ||
-        sys_poll_add(p->poll_fd, s->watch.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, s) < 0)
-        sock_lost(p, s);
+    if (channel_dial(p, s) < 0)
+        sock_refused(p, s, strerror(errno));
 }
 
 static void sock_opened(struct probe *p, struct wsock *s)
@@ -195,11 +200,12 @@ static void sock_frames(struct probe *p, struct wsock *s)
 static void sock_take(struct probe *p, struct wsock *s)
 {
     if (s->state == SOCK_UPGRADING) {
-        ssize_t n = ws_answer_check(str_cstr(&s->in), s->in.len, s->key, NULL);
+        struct err why = {0};
+        ssize_t n = ws_answer_check(str_cstr(&s->in), s->in.len, s->key, &why);
         if (n == 0)
             return;
         if (n < 0) {
-            sock_lost(p, s);
+            sock_refused(p, s, why.msg);
             return;
         }
         memmove(s->in.buf, s->in.buf + n, s->in.len - (size_t)n);
@@ -213,7 +219,7 @@ static void sock_take(struct probe *p, struct wsock *s)
 static void sock_read(struct probe *p, struct wsock *s)
 {
     while (s->state >= SOCK_UPGRADING) {
-        ssize_t n = sys_sock_recv(s->watch.fd, p->scratch, SCRATCH_SIZE);
+        ssize_t n = channel_recv(s, p->scratch, SCRATCH_SIZE);
         if (n < 0 && errno == EAGAIN)
             return;
         if (n <= 0) {
@@ -225,25 +231,50 @@ static void sock_read(struct probe *p, struct wsock *s)
     }
 }
 
+/* Connected: asks to go on as a websocket. */
+static void sock_upgrade(struct probe *p, struct wsock *s)
+{
+    s->state = SOCK_UPGRADING;
+    ws_key(random_next(p), random_next(p), s->key);
+    ws_request_add(&s->out, p->ws_target.host_header, p->ws_target.path, s->key, "");
+}
+
+/* The connection of a wss:// one is there, or cannot be had. */
+static void sock_secured(struct probe *p, void *owner, CURLcode code)
+{
+    struct wsock *s = owner;
+    if (code != CURLE_OK || channel_take(p, s) < 0)
+        sock_refused(p, s, curl_easy_strerror(code));
+    else
+        sock_upgrade(p, s); /* written as soon as epoll says that it can be */
+}
+
 static void sock_ready(struct probe *p, struct watch *w, uint32_t events)
 {
     struct wsock *s = (struct wsock *)w;
     if (s->state == SOCK_AWAY)
         return;
     if (s->state == SOCK_DIALLING) {
-        if (sys_sock_error(w->fd)) {
-            sock_lost(p, s);
+        int error = sys_sock_error(w->fd);
+        if (error) {
+            sock_refused(p, s, strerror(error));
             return;
         }
         if (!(events & EPOLLOUT))
             return;
-        s->state = SOCK_UPGRADING;
-        ws_key(random_next(p), random_next(p), s->key);
-        ws_request_add(&s->out, p->ws_target.host_header, p->ws_target.path, s->key, "");
+        sock_upgrade(p, s);
     }
     if (s->out.len && !sock_write(p, s))
         return;
     sock_read(p, s);
+}
+
+static int secure_start(struct probe *p, struct err *err)
+{
+    struct curl_loop *l = &p->loops[LOOP_SOCKETS];
+    p->ws_https_url = x_asprintf("https://%s/", p->ws_target.host_header);
+    l->ended = sock_secured;
+    return curl_loop_start(l, p, &p->ws_target, err);
 }
 
 int sockets_start(struct probe *p, struct err *err)
@@ -253,8 +284,11 @@ int sockets_start(struct probe *p, struct err *err)
     if (!n)
         return 0;
     if (!p->o.ws_url)
-        return err_set(err, ERR_USAGE, "websockets need their URL (ws://HOST:PORT/PATH)");
-    if (target_parse(&p->ws_target, p->o.ws_url, "ws", err) < 0)
+        return err_set(err, ERR_USAGE,
+                       "websockets need their URL (ws://HOST:PORT/PATH, or wss://)");
+    bool secure = str_starts(p->o.ws_url, "wss://");
+    if (target_parse(&p->ws_target, p->o.ws_url, secure ? "wss" : "ws", err) < 0 ||
+        (secure && secure_start(p, err) < 0))
         return -1;
     p->socks = x_alloc(n * sizeof(*p->socks));
     p->random = (uint64_t)sys_clock_wall() | 1;
@@ -269,6 +303,7 @@ int sockets_start(struct probe *p, struct err *err)
 
 void sockets_tick(struct probe *p)
 {
+    curl_loop_turn(&p->loops[LOOP_SOCKETS]);
     nsec_t now = sys_clock_mono(), next = INT64_MAX;
     if (now < p->socks_due)
         return;
@@ -279,7 +314,7 @@ void sockets_tick(struct probe *p)
             if (s->state == SOCK_AWAY)
                 sock_dial(p, s);
             else
-                sock_lost(p, s);
+                sock_refused(p, s, "no websocket within 5 s");
         }
         if (s->state != SOCK_OPEN && s->due < next)
             next = s->due;
@@ -295,10 +330,12 @@ void sockets_done(struct probe *p)
         struct wsock *s = &p->socks[i];
         if (s->state == SOCK_OPEN)
             (void)sock_send_frame(p, s, WS_CLOSE, "\x03\xe8", 2);
-        sys_close_p(&s->watch.fd);
+        channel_close(p, s);
         str_done(&s->in);
         str_done(&s->message);
         str_done(&s->out);
     }
     free(p->socks);
+    curl_loop_done(&p->loops[LOOP_SOCKETS]);
+    free(p->ws_https_url);
 }

@@ -40,10 +40,7 @@ class Server:
         self.writers = set()
         self.sockets = set()
         self.server = None
-        self.tls = None
-        if args.tls:
-            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.tls.load_cert_chain(args.tls)
+        self.tls, self.tls_ws = (context(c) for c in (args.tls, args.tls_ws))
 
     async def listen(self, port):
         self.server = await asyncio.start_server(self.http, "127.0.0.1", port, backlog=4096, ssl=self.tls)
@@ -51,10 +48,10 @@ class Server:
     async def start(self):
         await self.listen(self.args.port)
         self.port = self.server.sockets[0].getsockname()[1]
-        self.ws_server = await asyncio.start_server(self.ws, "127.0.0.1", self.args.ws_port, backlog=4096)
+        self.ws_server = await asyncio.start_server(self.ws, "127.0.0.1", self.args.ws_port, backlog=4096, ssl=self.tls_ws)
         print(self.port, self.ws_server.sockets[0].getsockname()[1], sep="\n", flush=True)
         while True:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(self.args.slot_ms / 1e3)
             self.slot += 1
             self.notify()
 
@@ -136,6 +133,9 @@ class Server:
                 return False
         data = json.dumps(answer).encode()
         colour = self.args.colour if number < self.args.flip_at else self.args.flip_colour
+        if self.args.name_in_body:
+            answer["context"] = {"node": colour}
+            data = json.dumps(answer).encode()
         extra = "" if keep else "Connection: close\r\n"
         out = f"HTTP/1.1 {status}\r\n{extra}Content-Type: application/json\r\nX-Changeover-Colour: {colour}\r\n".encode()
         if self.args.chunked:
@@ -175,6 +175,14 @@ class Server:
             writer.close()
 
 
+def context(certificate):
+    if not certificate:
+        return None
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(certificate)
+    return made
+
+
 async def client_frame(reader):
     first, second = await reader.readexactly(2)
     assert first & 0x80 and second & 0x80, "a client's frame has to be whole and masked"
@@ -198,6 +206,9 @@ def main():
     p.add_argument("--ws-port", type=int, default=0)
     p.add_argument("--slow", type=float, default=1.0)
     p.add_argument("--tls", help="certificate and key")
+    p.add_argument("--tls-ws", help="the same for websockets")
+    p.add_argument("--slot-ms", type=float, default=20)
+    p.add_argument("--name-in-body", action="store_true")
     p.add_argument("--chunked", action="store_true")
     p.add_argument("--colour", default="green")
     p.add_argument("--flip-at", type=int, default=sys.maxsize)
