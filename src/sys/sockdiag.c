@@ -175,9 +175,10 @@ int sys_sockets(const struct sock_filter_by *by, struct sock_list *ret, struct e
     return r;
 }
 
-bool sock_end_same(const struct sock_end *a, const struct sock_end *b)
+int sock_end_order(const struct sock_end *a, const struct sock_end *b)
 {
-    return a->port == b->port && memcmp(a->addr, b->addr, sizeof(a->addr)) == 0;
+    return a->port != b->port ? (a->port < b->port ? -1 : 1)
+                              : memcmp(a->addr, b->addr, sizeof(a->addr));
 }
 
 const char *sock_end_host(char *buf, size_t size, const struct sock_end *e)

@@ -4,6 +4,7 @@
 #include "translate/caddyfile.h"
 
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define UPSTREAMS_MAX 1024
@@ -11,15 +12,20 @@
     (1u << SOCK_ESTABLISHED | 1u << SOCK_SYN_RECV | 1u << SOCK_FIN_WAIT1 | 1u << SOCK_FIN_WAIT2 | \
      1u << SOCK_CLOSE_WAIT)
 
-/* The other end of a connection, if it is on this machine. */
-static const struct sock_info *client_of(const struct sock_list *clients,
+static int by_ends(const void *a, const void *b)
+{
+    const struct sock_info *x = a, *y = b;
+    int r = sock_end_order(&x->local, &y->local);
+    return r ? r : sock_end_order(&x->peer, &y->peer);
+}
+
+/* The other end of a connection, if it is on this machine. all: in the order of by_ends(); a busy
+ * port has thousands of them. */
+static const struct sock_info *client_of(const struct sock_list *all,
                                          const struct sock_info *server)
 {
-    for (size_t i = 0; i < clients->n; i++)
-        if (sock_end_same(&clients->items[i].local, &server->peer) &&
-            sock_end_same(&clients->items[i].peer, &server->local))
-            return &clients->items[i];
-    return NULL;
+    struct sock_info key = {.local = server->peer, .peer = server->local};
+    return all->n ? bsearch(&key, all->items, all->n, sizeof(*all->items), by_ends) : NULL;
 }
 
 static bool is_loopback(const struct sock_end *e)
@@ -34,6 +40,8 @@ static bool name_peer(const struct spec *s, const struct sock_info *server,
 {
     char at[80], comm[32] = "";
     sock_end_text(at, sizeof(at), &server->peer);
+    if (!size && !s->traffic.ignore_peers.n)
+        return true; /* counted, not named: to find a socket's owner takes a walk through /proc */
     pid_t pid = client ? sys_sock_owner(client->inode) : 0;
     if (pid > 0)
         sys_proc_comm(pid, comm, sizeof(comm));
@@ -60,12 +68,15 @@ static void add_foreign(const struct count *c, const struct sock_info *server,
 {
     char peer[160];
     size_t used = strlen(c->to->peers);
-    if (!name_peer(c->s, server, client, peer, sizeof(peer)))
+    bool named = used + 5 < sizeof(c->to->peers) && !str_ends(c->to->peers, "...");
+    if (!name_peer(c->s, server, client, peer, named ? sizeof(peer) : 0))
         return;
     c->to->foreign++;
+    if (!named)
+        return;
     if (used + strlen(peer) + 8 < sizeof(c->to->peers))
         snprintf(c->to->peers + used, sizeof(c->to->peers) - used, "%s%s", used ? ", " : "", peer);
-    else if (used + 5 < sizeof(c->to->peers) && !str_ends(c->to->peers, "..."))
+    else
         snprintf(c->to->peers + used, sizeof(c->to->peers) - used, "...");
 }
 
@@ -136,7 +147,11 @@ static int look_at(const struct driver_ctx *ctx, enum colour only, struct look *
         traffic_proxy_find(ctx, &l->proxy, err) < 0)
         return -1;
     sys_proc_sockets(sys_proc_self().pid, &l->own);
-    return sys_sockets(&by, &l->sockets, err);
+    if (sys_sockets(&by, &l->sockets, err) < 0)
+        return -1;
+    if (l->sockets.n)
+        qsort(l->sockets.items, l->sockets.n, sizeof(*l->sockets.items), by_ends);
+    return 0;
 }
 
 static void count_upstreams(const struct spec *s, const struct look *l, struct traffic_load *ret)
