@@ -4,12 +4,50 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define INTEGER_DIGITS 18 /* that many fit an int64_t, whatever they are */
+
+static size_t string_end(const char *text, size_t n, size_t i)
+{
+    for (i++; i < n && text[i] != '"'; i++)
+        i += text[i] == '\\';
+    return i < n ? i + 1 : n;
+}
+
+/* jansson refuses an integer beyond int64_t, and agave's rentEpoch is one: those become texts. */
+static void quote_long_integers(const char *text, size_t n, struct str *ret)
+{
+    static const char number[] = "-+.eE0123456789", digits[] = "0123456789";
+    ret->max = 2 * JSON_MAX_BYTES;
+    for (size_t i = 0, end; i < n; i = end) {
+        size_t sign = text[i] == '-', whole = 0;
+        end = i + 1;
+        if (text[i] == '"')
+            end = string_end(text, n, i);
+        else if (strchr(number, text[i]) && text[i])
+            while (end < n && text[end] && strchr(number, text[end]))
+                end++;
+        while (i + sign + whole < end && text[i + sign + whole] &&
+               strchr(digits, text[i + sign + whole]))
+            whole++;
+        bool quote = whole > INTEGER_DIGITS && i + sign + whole == end;
+        str_add_n(ret, "\"", quote);
+        str_add_n(ret, text + i, end - i);
+        str_add_n(ret, "\"", quote);
+    }
+}
+
 int json_read(const char *text, size_t n, json_t **ret, struct err *err)
 {
     if (n > JSON_MAX_BYTES)
         return err_set(err, ERR_FAILED, "JSON of %zu bytes is longer than %zu", n, JSON_MAX_BYTES);
     json_error_t e;
-    json_t *j = json_loadb(text, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &e);
+    const size_t flags = JSON_DECODE_ANY | JSON_REJECT_DUPLICATES;
+    json_t *j = json_loadb(text, n, flags, &e);
+    if (!j && json_error_code(&e) == json_error_numeric_overflow) {
+        cleanup_str struct str quoted = {0};
+        quote_long_integers(text, n, &quoted);
+        j = json_loadb(str_cstr(&quoted), quoted.len, flags, &e);
+    }
     if (!j)
         return err_set(err, ERR_FAILED, "not valid JSON, line %d column %d: %s", e.line, e.column,
                        e.text);

@@ -16,7 +16,8 @@ static inline void json_decref_p(json_t **j)
 #define cleanup_json cleanup(json_decref_p)
 
 /* Any JSON value. Not valid or too long: ERR_FAILED with where and what; trailing bytes are an
- * error too. */
+ * error too. Integers beyond int64_t become texts (in a document that has one: all of more than 18
+ * digits). */
 must_check int json_read(const char *text, size_t n, json_t **ret, struct err *err);
 
 /* The value at a dotted path, "result.solana-core" or "result.value.0.slot" (a number is a list
