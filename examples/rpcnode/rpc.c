@@ -131,6 +131,9 @@ static void get_block(struct answer *a)
     }
 }
 
+/* Without any rent to pay, an account has the largest epoch, as a real node says it. */
+#define RENT_EPOCH "18446744073709551615"
+
 static void get_account_info(struct answer *a)
 {
     const json_t *wanted = json_array_get(a->params, 0);
@@ -143,14 +146,22 @@ static void get_account_info(struct answer *a)
     }
     uint64_t index =
         key != NULL ? hash_bytes(key, strlen(key), 0) : (uint64_t)json_integer_value(wanted);
+    const char *version = a->node->options->report_version;
+    if (version == NULL)
+        version = a->node->version->text;
     store_read_slot(&a->node->store, &slot);
-    buf_printf(&a->result, "{\"context\":{\"slot\":%llu},\"value\":", (unsigned long long)slot);
-    if (store_read_account(&a->node->store, index, &account)) {
+    bool found = store_read_account(&a->node->store, index, &account);
+    if (found && account.slot > slot) /* written since: the answer is of that slot */
+        slot = account.slot;
+    buf_printf(&a->result, "{\"context\":{\"apiVersion\":");
+    add_json_text(&a->result, version);
+    buf_printf(&a->result, ",\"slot\":%llu},\"value\":", (unsigned long long)slot);
+    if (found) {
         char data[64];
         base58_encode(account.data, sizeof(account.data), data, sizeof(data));
         buf_printf(&a->result,
                    "{\"data\":[\"%s\",\"base58\"],\"executable\":false,\"lamports\":%llu,"
-                   "\"owner\":\"11111111111111111111111111111111\",\"rentEpoch\":0,"
+                   "\"owner\":\"11111111111111111111111111111111\",\"rentEpoch\":" RENT_EPOCH ","
                    "\"space\":32,\"writtenAt\":%llu}}",
                    data, (unsigned long long)account.lamports, (unsigned long long)account.slot);
     } else {
