@@ -1,6 +1,7 @@
 /* check: the preflight. Looks at everything that an upgrade needs, and changes nothing. */
 #include "cmd/session.h"
 #include "driver/facts.h"
+#include "engine/shadow.h"
 #include "format/json.h"
 #include "format/rows.h"
 
@@ -87,6 +88,31 @@ static int standby_runs(struct session *s, enum colour standby, bool *ret, struc
     return 0;
 }
 
+#define SHADOW_MAX (5 * NSEC_S)
+
+/* What promote would say before the flip: each question once. */
+static int look_shadow(struct session *s, enum colour standby, struct findings *f, struct err *err)
+{
+    const struct spec *spec = s->engine.ctx.side[standby];
+    struct shadow_request rq = {
+        .live = colour_other(standby),
+        .standby = standby,
+        .samples = 1,
+        .deadline = spec->shadow.deadline < SHADOW_MAX ? spec->shadow.deadline : SHADOW_MAX};
+    cleanup_free struct shadow_result *r = x_alloc(sizeof(*r));
+    struct err bad = {0};
+    if (shadow_run(&s->engine.ctx, &rq, r, err) < 0)
+        return -1;
+    if (shadow_judge(spec, &rq, r, &bad) < 0)
+        findings_add(f, FINDING_ERROR, "shadow", bad.hint, "%s", bad.msg);
+    else
+        findings_add(f, FINDING_OK, "shadow", NULL,
+                     "%d of %d answers are the same on %s and %s, asked once each",
+                     r->compared - r->differ, r->wanted, colour_name(rq.live),
+                     colour_name(rq.standby));
+    return 0;
+}
+
 static int look(struct session *s, const char *target, bool fast, struct findings *f,
                 struct err *err)
 {
@@ -105,7 +131,10 @@ static int look(struct session *s, const char *target, bool fast, struct finding
         return -1;
     if (standby_runs(s, standby, &rq.standby_runs, err) < 0)
         return -1;
-    return check_run(&s->engine.ctx, &rq, f, err);
+    if (check_run(&s->engine.ctx, &rq, f, err) < 0)
+        return -1;
+    bool compare = rq.standby_runs && !s->up.flipped && shadow_wanted(s->engine.ctx.side[standby]);
+    return compare ? look_shadow(s, standby, f, err) : 0;
 }
 
 static int run(const struct cmd_call *call, struct err *err)

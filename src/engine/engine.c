@@ -19,7 +19,7 @@ static const struct step_ops *const ops_of[ACT_MAX] = {
     [ACT_START] = &step_start,     [ACT_GATE] = &step_gate,       [ACT_PREVIEW] = &step_preview,
     [ACT_FLIP] = &step_flip,       [ACT_VERIFY] = &step_verify,   [ACT_PRIORITY] = &step_priority,
     [ACT_BAKE] = &step_bake,       [ACT_DRAIN] = &step_drain,     [ACT_STOP] = &step_stop,
-    [ACT_DESTROY] = &step_destroy, [ACT_FORGET] = &step_forget,
+    [ACT_DESTROY] = &step_destroy, [ACT_FORGET] = &step_forget,   [ACT_SHADOW] = &step_shadow,
 };
 
 /* Events go to the screen and, but for progress, to the journal. */

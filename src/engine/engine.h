@@ -47,8 +47,8 @@ struct step_ops {
 };
 
 extern const struct step_ops step_hook, step_check, step_validate, step_clone, step_boot_on,
-    step_boot_off, step_start, step_gate, step_preview, step_flip, step_verify, step_priority,
-    step_bake, step_drain, step_stop, step_destroy, step_forget;
+    step_boot_off, step_start, step_gate, step_shadow, step_preview, step_flip, step_verify,
+    step_priority, step_bake, step_drain, step_stop, step_destroy, step_forget;
 
 /* 1 if a space floor asks for something to be done now (flow_space does it). Set by flow.c. */
 int engine_space_low(struct engine *e);

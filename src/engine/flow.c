@@ -183,9 +183,11 @@ static int promote_failed(struct engine *e, struct err *err)
         struct err move_err = {0};
         if (flow_enter(e, STATE_PREPARED, true, &move_err) < 0)
             err_ctx(err, "%s", move_err.msg);
+        char mend[256];
+        str_format(mend, sizeof(mend), "%s%s", err->hint, *err->hint ? "; " : "");
         return err_hint(
-            err, "%s serves as before; changeover promote (tries again), or changeover rollback",
-            colour_name(e->up->from));
+            err, "%s%s serves as before; changeover promote (tries again), or changeover rollback",
+            mend, colour_name(e->up->from));
     }
     enum spec_writes writes = e->ctx.side[e->up->to]->writes;
     if (!plan_may_flip_back(writes, e->loss_accepted)) {

@@ -1,6 +1,7 @@
-/* Steps that wait for a colour to be good: gate and bake. */
+/* Steps that wait for a colour to be good: gate, shadow and bake. */
 #include "engine/engine.h"
 #include "engine/gate.h"
+#include "engine/shadow.h"
 #include "sys/clock.h"
 
 #include <stdio.h>
@@ -41,6 +42,31 @@ static int gate_apply(struct engine *e, const struct plan_step *s, char *result,
 }
 
 const struct step_ops step_gate = {.apply = gate_apply};
+
+static int shadow_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    const struct spec *spec = e->ctx.side[s->colour];
+    struct shadow_request rq = {.live = colour_other(s->colour), .standby = s->colour};
+    cleanup_free struct shadow_result *r = x_alloc(sizeof(*r));
+    char allowed[64] = "";
+    if (shadow_run(&e->ctx, &rq, r, err) < 0)
+        return -1;
+    for (size_t i = 0; i < r->shown_n; i++) {
+        cleanup_str struct str words = {0};
+        shadow_words(&r->shown[i], &words);
+        event_warn(&e->tee, "%s", str_cstr(&words));
+    }
+    if (shadow_judge(spec, &rq, r, err) < 0)
+        return -1;
+    if (r->differ)
+        str_format(allowed, sizeof(allowed), " (%d may differ)", spec->shadow.max_differences);
+    snprintf(result, STEP_RESULT, "%d of %d answers of %zu requests are the same on %s and %s%s",
+             r->compared - r->differ, r->wanted, spec->shadow.requests_n, colour_name(rq.live),
+             colour_name(rq.standby), allowed);
+    return 0;
+}
+
+const struct step_ops step_shadow = {.apply = shadow_apply};
 
 /* One look: 0 all pass, 1 one does not (said in `said`), -1. */
 static int look(struct gate_watch *w, char *said, size_t size, struct err *err)

@@ -24,6 +24,7 @@ enum plan_action {
     ACT_BOOT_OFF,
     ACT_START,
     ACT_GATE,
+    ACT_SHADOW,  /* the same questions to both colours, their answers compared */
     ACT_PREVIEW, /* both colours answer through the proxy, and differ */
     ACT_FLIP,
     ACT_VERIFY,   /* proof that the traffic moved */

@@ -12,7 +12,7 @@
 
 /* Any 16 bytes do; what counts is that the answer is made from them. */
 #define UPGRADE_KEY "Y2hhbmdlb3Zlci1nYXRlIQ=="
-#define BODY_MAX (4U << 20)
+#define BODY_MAX ((size_t)4 << 20)
 #define VALUE_MAX (64U << 10)
 #define TIMEOUT_DEFAULT (5 * NSEC_S)
 
@@ -59,10 +59,15 @@ bool query_number(const struct query *q, double *ret)
 
 /* --- what comes in ------------------------------------------------------------------------- */
 
+static size_t body_max(const struct query *q)
+{
+    return q->whole ? JSON_MAX_BYTES : BODY_MAX;
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *ctx)
 {
     struct flight *f = ctx;
-    if (f->body.len + size * n > BODY_MAX)
+    if (f->body.len + size * n > body_max(f->q))
         return 0; /* curl ends it with CURLE_WRITE_ERROR */
     str_add_n(&f->body, data, size * n);
     return size * n;
@@ -144,7 +149,12 @@ static void take_value(struct flight *f)
     const struct query_ask *ask = &q->ask;
 
     q->value.max = VALUE_MAX;
-    if (ask->header) {
+    if (q->whole) {
+        q->found = true;
+        str_done(&q->value);
+        q->value = f->body;
+        f->body = (struct str){0};
+    } else if (ask->header) {
         q->found = f->has_header;
         str_add_n(&q->value, str_cstr(&f->header), f->header.len);
         if (!q->found)
@@ -182,7 +192,7 @@ static void take_answer(struct flight *f, CURLcode rc)
     if (rc == CURLE_WRITE_ERROR && f->headers_done)
         rc = CURLE_OK;
     if (rc == CURLE_WRITE_ERROR) {
-        say(q, "an answer of more than %u bytes", BODY_MAX);
+        say(q, "an answer of more than %zu bytes", body_max(q));
         return;
     }
     if (rc != CURLE_OK) {

@@ -34,8 +34,9 @@ struct query {
     char url[512]; /* http://host:port/path; see query_local() */
     struct query_ask ask;
     nsec_t timeout; /* 0: 5 s */
-    bool loopback;  /* connect to 127.0.0.1 whatever the URL's host is (Host and SNI stay), with any
-                       certificate  and no proxy: a site of this machine's own proxy */
+    bool whole; /* the value is the whole body, of at most JSON_MAX_BYTES, whatever `ask` names */
+    bool loopback; /* connect to 127.0.0.1 whatever the URL's host is (Host and SNI stay), with any
+                      certificate  and no proxy: a site of this machine's own proxy */
 
     /* the answer */
     bool answered; /* HTTP: a whole response came; CONNECT: accepted */

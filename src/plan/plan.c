@@ -135,6 +135,26 @@ static void add_gate(struct builder *b, enum colour c, const char *name)
     step->always = true;
 }
 
+static void add_shadow(struct builder *b, enum colour c)
+{
+    const struct spec_shadow *w = &b->goal->side[c]->shadow;
+    if (w->requests_n == 0)
+        return;
+    struct plan_step *step = add(b, ACT_SHADOW, c, "shadow");
+    cleanup_str struct str names = {0};
+    for (size_t i = 0; i < w->requests_n; i++)
+        str_addf(&names, "%s%s", i ? ", " : "", w->requests[i].name);
+    char most[24];
+    step->effect =
+        TEXT(b,
+             "ask %s and %s the same and compare the answers field by field: %s, each %d time%s "
+             "within %s; at most %d may differ",
+             colour_name(colour_other(c)), colour_name(c), str_cstr(&names), w->samples,
+             w->samples == 1 ? "" : "s", clock_words(most, sizeof(most), w->deadline),
+             w->max_differences);
+    step->always = true;
+}
+
 static const char *version_words(struct builder *b, enum colour c)
 {
     const struct plan_goal *g = b->goal;
@@ -248,6 +268,7 @@ static void make_promote(struct builder *b)
     enum colour to = b->goal->to;
     const struct spec *s = b->goal->side[to];
     add_gate(b, to, "gate");
+    add_shadow(b, to);
     add_flip(b, to);
     struct plan_step *step = add(b, ACT_PRIORITY, to, "priority");
     step->effect = TEXT(b, "give %s the priority of a live instance", colour_name(to));

@@ -55,6 +55,7 @@ struct loader {
     loader_env_fn *env;
     void *env_ctx;
     size_t expanded_bytes;
+    const char *later; /* a ${name} that is left as it is, for whoever uses the value; or NULL */
 };
 
 /* One value to read: which row, from where, called what in messages, into which field. */
@@ -84,7 +85,7 @@ extern reader_fn *const loader_readers[T_TYPE_MAX];
 const char *reading_scalar(const struct reading *r); /* expanded, NULL if it is none (reported) */
 bool reading_is_name(const char *text);
 reader_fn read_argv, read_command, read_commands, read_params, read_limits, read_hook, read_volumes,
-    read_checks, read_tls, read_may_bind;
+    read_checks, read_tls, read_may_bind, read_shadow;
 /* "9000-9025" or "8899"; false if it is no such thing. */
 bool loader_parse_ports(const char *text, uint16_t *ret_first, uint16_t *ret_last);
 
@@ -100,6 +101,11 @@ bool loader_is_env_name(const char *text);
 
 /* rules.c */
 void loader_rules(struct loader *l);
+/* Somebody must be asked something: a method, a path of its own, or a header. map: as it is
+ * written. */
+void loader_query_rule(struct loader *l, struct yaml_mark at, const char *shown,
+                       struct spec_query *q, const struct yaml_node *map);
+void loader_shadow_rules(struct loader *l);                        /* shadow.c */
 void loader_rules_pair(struct loader *green, struct loader *blue); /* between the colours */
 
 /* For tests: parse with another environment. */

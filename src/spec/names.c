@@ -172,6 +172,10 @@ static void add_name(struct loader *l, enum colour c, struct yaml_mark at, const
     }
     if (name_value(l, c, name, out))
         return;
+    if (l->later && str_eq(name, l->later)) {
+        str_addf(out, "${%s}", name);
+        return;
+    }
     unknown_name(l, c, at, shown, name);
     str_addf(out, "unknown-%s",
              colour_name(c)); /* nothing that is reported again, as empty or equal */

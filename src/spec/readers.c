@@ -306,5 +306,5 @@ reader_fn *const loader_readers[T_TYPE_MAX] = {
     [T_MAY_BIND] = read_may_bind, [T_LIMITS] = read_limits,
     [T_HOOK] = read_hook,         [T_VOLUMES] = read_volumes,
     [T_CHECKS] = read_checks,     [T_CHECK] = read_nothing,
-    [T_NAMES] = read_nothing,
+    [T_NAMES] = read_nothing,     [T_SHADOW] = read_shadow,
 };

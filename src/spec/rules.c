@@ -53,8 +53,7 @@ static void default_ports(struct loader *l)
             "`websockets: own_port`, or remove ws_port");
 }
 
-/* Somebody must be asked something: a method, a path of its own, or a header. */
-static void query_rule(struct loader *l, struct yaml_mark at, const char *shown,
+void loader_query_rule(struct loader *l, struct yaml_mark at, const char *shown,
                        struct spec_query *q, const struct yaml_node *map)
 {
     bool asked = q->method || q->header || (map && yaml_get(map, "path"));
@@ -99,7 +98,7 @@ static void traffic_rules(struct loader *l)
             "itself says, and what differs by colour); write for example `identify: {method: "
             "getIdentity, field: result.identity}` or `identify: {header: X-Instance, path: /}`");
     else
-        query_rule(l, identify->mark, "traffic.identify", &t->identify, identify->value);
+        loader_query_rule(l, identify->mark, "traffic.identify", &t->identify, identify->value);
     t->identify.line = identify ? identify->mark.line : at.line;
     if (t->failover && l->spec->writes == WRITES_CLIENT && given(l, "traffic", "failover"))
         loader_wrong(l, loader_mark(l, "traffic.failover"),
@@ -157,7 +156,7 @@ static void gate_rule(struct loader *l, struct spec_gate *g, const struct yaml_n
     if (g->kind == GATE_WEBSOCKET && !g->query.port && t->websockets == WS_OWN_PORT)
         g->query.port = t->ws_port;
     if (g->kind == GATE_VERSION || g->kind == GATE_LAG || g->kind == GATE_MOVING)
-        query_rule(l, at, arena_printf(l->arena, "check '%s'", g->name), &g->query, map);
+        loader_query_rule(l, at, arena_printf(l->arena, "check '%s'", g->name), &g->query, map);
     if (!g->query.port)
         g->query.port = t->port;
     compare_rule(l, g, at);
@@ -221,6 +220,7 @@ void loader_rules(struct loader *l)
     struct spec *s = l->spec;
     traffic_rules(l);
     gate_rules(l);
+    loader_shadow_rules(l);
     version_rule(l);
     volume_rules(l);
     const struct yaml_pair *stop = yaml_get(l->root, "stop");

@@ -20,6 +20,11 @@
         .path = "gate.checks[]." leaf, .type = type_, .offset = offsetof(struct spec_gate, field), \
         __VA_ARGS__                                                                                \
     }
+#define SHADOW(leaf, type_, field, ...)                                    \
+    {                                                                      \
+        .path = "shadow.requests[]." leaf, .type = type_,                  \
+        .offset = offsetof(struct spec_shadow_request, field), __VA_ARGS__ \
+    }
 #define COMMAND_IN(path_, type_, field, ...)                                                      \
     {                                                                                             \
         .path = path_, .type = type_, .offset = offsetof(struct spec_command, field), __VA_ARGS__ \
@@ -387,6 +392,51 @@ const struct schema_key schema_keys[] = {
     KIND("tcp", GATE_TCP, .doc = "a connection is accepted"),
     CHECK("tcp.port", T_PORT_NAME, query.port, .required = true, .doc = "name of the port",
           .example = "gossip"),
+
+    SECTION("shadow", .doc =
+                          "the same questions to both colours before the flip: their answers are "
+                          "compared field by field"),
+    {.path = "shadow.requests",
+     .type = T_SHADOW,
+     .type_doc = "list of the maps below",
+     .fallback_doc = "nothing is compared",
+     .doc = "read-only questions; `${slot}` in `params` or `path` is a slot that both have",
+     .example = "[{method: getBlock, params: [\"${slot}\"]}]"},
+    SHADOW("name", T_NAME, name, .fallback_doc = "the method or path",
+           .doc = "what messages call it", .example = "newest-block"),
+    SHADOW("port", T_PORT_NAME, query.port, .fallback_doc = "`traffic.port`",
+           .doc = "name of the port that is asked", .example = "rpc"),
+    SHADOW("method", T_TEXT, query.method, .doc = "JSON-RPC method; without it a plain GET",
+           .example = "getAccountInfo"),
+    SHADOW("params", T_PARAMS, query.params, .fallback = "[]", .doc = "the method's params",
+           .example = "[Vote111111111111111111111111111111111111111]"),
+    SHADOW("path", T_TEXT, query.path, .fallback = "/", .doc = "request path",
+           .example = "/blocks/${slot}"),
+    SHADOW("slot_field", T_TEXT, slot_field, .fallback_doc = "it is not of a slot",
+           .doc =
+               "where the answer says of which slot it is: only answers of one slot are compared",
+           .example = "result.context.slot"),
+    SECTION("shadow.slot",
+            .doc = "how a colour says its newest slot; needed where `${slot}` is used",
+            .fallback_doc = "what the first `lag` check asks"),
+    QUERY("shadow.slot.", ROW, shadow.slot),
+    ROW("shadow.ignore", T_TEXTS, shadow.ignore,
+        .doc = "dotted paths that may differ, with all below them; `*` is any one word",
+        .example = "[result.context.apiVersion, \"result.*.time\"]"),
+    ROW("shadow.samples", T_INT, shadow.samples, .fallback = "10", RANGE(1, 10000),
+        .doc = "times that each request is asked", .example = "50"),
+    ROW("shadow.back", T_U64, shadow.back, .fallback = "100", RANGE(0, INT64_MAX),
+        .doc = "the samples of `${slot}` are spread from the newest slot that both have over so "
+               "many before it",
+        .example = "1000"),
+    ROW("shadow.max_differences", T_INT, shadow.max_differences, .fallback = "0", RANGE(0, 1000000),
+        .doc = "answers that may differ; more: exit 4, live untouched", .example = "2"),
+    ROW("shadow.deadline", T_DURATION, shadow.deadline, .fallback = "60s",
+        RANGE(100 * NSEC_MS, 24 * NSEC_HOUR),
+        .doc = "for all of it; what cannot be compared by then: exit 4, live untouched",
+        .example = "5m"),
+    ROW("shadow.timeout", T_DURATION, shadow.timeout, .fallback = "5s", RANGE(NSEC_MS, NSEC_HOUR),
+        .doc = "of one question", .example = "2s"),
 
     ROW("bake", T_DURATION, bake, .fallback = "10s",
         .doc = "how long the gate is watched after the flip, before the old is drained",

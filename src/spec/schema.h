@@ -36,6 +36,7 @@ enum schema_type {
     T_VOLUMES,  /* a map of name: map */
     T_CHECKS,   /* a list of {kind: map} */
     T_CHECK,    /* one kind of check */
+    T_SHADOW,   /* a list of maps: the rows under "shadow.requests[]" */
     T_NAMES,    /* read before everything else, because ${...} needs it (names.c) */
     T_TYPE_MAX
 };

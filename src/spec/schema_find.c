@@ -149,6 +149,7 @@ void schema_type_words(const struct schema_key *k, struct str *out)
         [T_PARAMS] = "list or map",
         [T_HOOK] = "command",
         [T_CHECK] = "map",
+        [T_SHADOW] = "list of maps",
     };
     if (k->type_doc) {
         str_add(out, k->type_doc);

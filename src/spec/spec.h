@@ -110,6 +110,27 @@ struct spec_gate_set {
     nsec_t interval, deadline;
 };
 
+/* One question of the comparison before the flip. `${slot}` in params and path is still there. */
+struct spec_shadow_request {
+    const char *name;        /* in messages; default: the method or path */
+    struct spec_query query; /* port, method, params, path */
+    const char *slot_field;  /* where the answer says which slot it is of, or NULL */
+    int line;
+};
+
+/* The same questions to both colours before the flip; requests_n 0: none. */
+struct spec_shadow {
+    struct spec_shadow_request *requests;
+    size_t requests_n;
+    struct spec_query slot; /* how a colour says its newest slot; method and header NULL: unused */
+    struct strv ignore;     /* paths of json_diff() */
+    int samples;            /* times that each is asked */
+    uint64_t back;          /* slots that they are spread over */
+    int max_differences;    /* answers that may differ */
+    nsec_t deadline, timeout;
+};
+#define SPEC_SHADOW_SLOT "${slot}"
+
 struct spec_limit {
     const char *name;    /* "nofile", "memlock", ... as in prlimit(1) */
     uint64_t soft, hard; /* UINT64_MAX: unlimited */
@@ -203,6 +224,7 @@ struct spec {
     struct spec_runtime runtime;
     struct spec_traffic traffic;
     struct spec_gate_set gate;
+    struct spec_shadow shadow;
     struct spec_stop stop;
     struct spec_hook *hooks;
     size_t hooks_n;

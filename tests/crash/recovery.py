@@ -48,7 +48,7 @@ def row(phase, steps, step, moment, after_flip=True):
 
 STEPS = collections.OrderedDict([
     ("prepare", ["check", "validate", "clone", "boot-on", "start", "gate"]),
-    ("promote", ["gate", "preview", "flip", "verify", "priority", "bake"]),
+    ("promote", ["gate", "shadow", "preview", "flip", "verify", "priority", "bake"]),
     ("finish", ["drain", "boot-off", "stop"]),
     ("rollback", ["boot-on", "start", "gate", "preview", "flip", "verify", "drain", "loser-boot-off", "stop"]),
     ("cleanup", ["stop", "destroy-VOLUME", "forget"]),
@@ -59,7 +59,7 @@ REDO = {
     "clone": "keeps it if it is complete and of this upgrade; else removes the leftover and clones anew",
     "boot-on": "does it again", "boot-off": "does it again", "loser-boot-off": "does it again",
     "start": "keeps the instance that runs by this spec; else starts it",
-    "preview": "asks again", "verify": "proves it again", "priority": "does it again", "bake": "bakes from the beginning",
+    "shadow": "compares again", "preview": "asks again", "verify": "proves it again", "priority": "does it again", "bake": "bakes from the beginning",
     "flip": "lets the flags decide whether it has happened, leaves exactly one, and flips if it has not",
     "drain": "drains again", "stop": "waits for a stop that is in work; else stops what still runs",
     "destroy-VOLUME": "removes what is left of it", "forget": "does it again",

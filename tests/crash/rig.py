@@ -12,6 +12,7 @@ from lib.waiting import wait_for
 SPEC = {
     "gate": {"interval": "50ms", "deadline": "60s"},
     "bake": "100ms",
+    "shadow": {"requests": [{"method": "getBlock", "params": ["${slot}"]}], "samples": 1},
     "traffic": {"verify_requests": 10},
 }
 SLOW = float(os.environ.get("CHANGEOVER_CRASH_SLOW", 60))    # a command that takes longer waited for something in vain

@@ -80,6 +80,7 @@ def test_it_is_planned(tool, tmp_path):
     assert "/srv/kind/solana-blue/config/validator-identity.json" in steps["prepare/start"]
     for gate in ("http", "jsonrpc", "version", "lag", "moving", "websocket", "ports"):
         assert gate in steps["prepare/gate"]
+    assert "compare the answers field by field: getBlock, clock, each 20 times" in steps["promote/shadow"]
     assert not (tmp_path / "state/agave/journal.db").exists()
 
 

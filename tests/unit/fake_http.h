@@ -24,6 +24,7 @@ struct fake_http {
     atomic_long slot, step; /* getSlot; step is added at each question */
     int upgrade;            /* 1: answers an upgrade with 101, 2: with a wrong key; else 400 */
     atomic_bool hang;       /* takes the request and says nothing */
+    atomic_int refuse;      /* so many plain answers are "Block not available" first */
     int hung[64], hung_n;
 };
 
@@ -58,7 +59,17 @@ static inline void fake_answer(struct fake_http *f, int fd, const char *request)
     if (strstr(request, "getSlot"))
         snprintf(body, sizeof(body), "{\"jsonrpc\":\"2.0\",\"result\":%ld,\"id\":1}",
                  atomic_fetch_add(&f->slot, atomic_load(&f->step)));
-    else if (strstr(request, "getVersion"))
+    else if (strstr(request, "getAccountInfo")) {
+        long slot = atomic_fetch_add(&f->slot, atomic_load(&f->step));
+        snprintf(body, sizeof(body),
+                 "{\"result\":{\"context\":{\"apiVersion\":\"%s\",\"slot\":%ld},"
+                 "\"value\":{\"lamports\":%ld,\"rentEpoch\":18446744073709551615}}}",
+                 f->version, slot, 7 * slot);
+    } else if (atomic_load(&f->refuse) > 0) {
+        atomic_fetch_sub(&f->refuse, 1);
+        snprintf(body, sizeof(body),
+                 "{\"error\":{\"code\":-32004,\"message\":\"Block not available for slot 7\"}}");
+    } else if (strstr(request, "getVersion"))
         snprintf(body, sizeof(body),
                  "{\"result\":{\"solana-core\":\"%s\",\"feature-set\":4140108451}}", f->version);
     else if (strstr(request, "getHealth"))

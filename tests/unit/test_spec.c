@@ -229,7 +229,13 @@ static void commands_and_checks(void **state)
         "    - websocket: {}\n"
         "    - command: [c, \"${port.ws}\"]\n"
         "    - command: {command: [d], timeout: 9s, status: 3}\n"
-        "    - tcp: {port: ws}\n",
+        "    - tcp: {port: ws}\n"
+        "shadow:\n"
+        "  requests:\n"
+        "    - {method: getBlock, params: [\"${slot}\", {a: b}]}\n"
+        "    - {method: getBlock, port: ws}\n"
+        "    - {name: page, path: \"/${slot}/${colour}\"}\n"
+        "  ignore: result.context.apiVersion\n",
         GREEN, "1");
     assert_int_equal(s->runtime.limits[0].soft, 5);
     assert_true(s->runtime.limits[0].hard == UINT64_MAX);
@@ -263,6 +269,17 @@ static void commands_and_checks(void **state)
     assert_string_equal(g[6].name, "command-2");
     assert_int_equal(g[6].command.timeout, 9 * NSEC_S);
     assert_int_equal(g[6].command.status, 3);
+    const struct spec_shadow *w = &s->shadow;
+    assert_int_equal(w->requests_n, 3);
+    assert_string_equal(w->requests[0].query.params, "[\"${slot}\",{\"a\":\"b\"}]");
+    assert_string_equal(w->requests[0].query.port, "rpc");
+    assert_string_equal(w->requests[1].name, "getBlock-2");
+    assert_string_equal(w->requests[1].query.port, "ws");
+    assert_string_equal(w->requests[2].name, "page");
+    assert_string_equal(w->requests[2].query.path, "/${slot}/green");
+    assert_string_equal(w->slot.method, "getSlot"); /* the lag check's question */
+    assert_string_equal(w->ignore.v[0], "result.context.apiVersion");
+    assert_int_equal(w->samples, 10);
 }
 
 /* A bad spec is an error in every run; what it says is in the file of the same name. */
@@ -358,6 +375,7 @@ static void table_examples_are_read(void **state)
         void *at = arena_alloc(&arena, sizeof(struct spec));
         const struct reading r = {
             .l = &l, .key = k, .node = map->pairs[0].value, .shown = k->path, .at = at};
+        l.later = str_starts(k->path, "shadow.requests[]") ? "slot" : NULL;
         loader_readers[k->type](&r);
         if (wrongs.n)
             fail_msg("example of %s: %s", k->path, wrongs.items[0].text);
