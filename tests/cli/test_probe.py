@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from lib.tls import make_certificate
+
 GET_SLOT = '{"jsonrpc":"2.0","id":"mine","method":"getSlot","params":[]}'
 OUTCOMES = ["ok", "bad", "refused", "reset", "timed out", "unsent"]
 
@@ -248,11 +250,9 @@ def test_the_log_is_the_seeds(faulty, tool, tmp_path):
 def certificate(tmp_path_factory):
     """(certificate, certificate with key) of a server called localhost"""
     d = tmp_path_factory.mktemp("tls")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", d / "key", "-out", d / "cert"],
-                   check=True, capture_output=True)
-    (d / "both").write_text((d / "cert").read_text() + (d / "key").read_text())
-    return d / "cert", d / "both"
+    cert, key = make_certificate(d)
+    (d / "both").write_text(cert.read_text() + key.read_text())
+    return cert, d / "both"
 
 
 def over_tls(url):
@@ -341,7 +341,7 @@ def test_websockets_over_tls(faulty, probe, certificate, fault, closed):
 def test_requests_and_websockets_over_tls_alone(faulty, probe, certificate):
     cert, both = certificate
     url, ws = faulty("drop@60", args=["--tls", both, "--tls-ws", both])
-    j = probe(over_tls(url), "--cacert", cert, "--websockets", "20", "--ws-url", over_wss(ws), "--timeout", "500ms", rate=100)
+    j = probe(over_tls(url), "--cacert", cert, "--websockets", "20", "--ws-url", over_wss(ws), "--timeout", "3s", rate=100)
     assert failed(j) == [(60, "timed out")] and j["lost"] == 1
     assert j["websockets"]["stayed"] == 20
 

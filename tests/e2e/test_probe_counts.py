@@ -3,7 +3,6 @@ import collections
 import http.client
 import http.server
 import json
-import subprocess
 import threading
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from lib.caddy import Caddy
 from lib.ports import take_block
 from lib.rpcnode import RpcNode, init
+from lib.tls import make_certificate
 from lib.waiting import wait_for
 
 METHODS = ["getSlot", "getBlock", "getVersion"]
@@ -108,18 +108,12 @@ def test_a_request_that_is_executed_twice_is_found_in_the_log(node, probe):
 
 
 @pytest.fixture
-def secure(node, tmp_path):
+def secure(node):
     """Caddy with TLS in front of the node: (its port, certificate of who signs it)."""
     block = take_block()
     port, admin = block.take(), block.take()
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                    "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert],
-                   check=True, capture_output=True)
     front = Caddy("", admin)
-    for path in (cert, key):
-        (front.home / path.name).write_bytes(path.read_bytes())
-        (front.home / path.name).chmod(0o644)
+    cert, key = make_certificate(front.dir)
     front.path.write_text(f"""{{
 	admin 127.0.0.1:{admin}
 	auto_https disable_redirects
@@ -127,7 +121,7 @@ def secure(node, tmp_path):
 }}
 https://localhost:{port} {{
 	bind 127.0.0.1
-	tls {front.home}/cert.pem {front.home}/key.pem
+	tls {cert} {key}
 	header X-Spoken {{http.request.proto}}
 	@ws header Upgrade websocket
 	reverse_proxy @ws 127.0.0.1:{node.ws_port}
