@@ -1,13 +1,15 @@
 # The front door. Each target first sees to it that the Debian packages it needs are there.
 PREFIX ?= /usr/local
 
-.PHONY: all demo test test-crash check bench install format clean deps deps-check
+.PHONY: all demo test test-crash check bench bench-million install format clean deps deps-check deps-bench
 all: deps
 	@scripts/build build
 deps:
 	@scripts/install-deps
 deps-check:
 	@scripts/install-deps --check
+deps-bench:
+	@scripts/install-deps --bench
 demo: all
 	@examples/demo/run
 test: all
@@ -17,9 +19,13 @@ test-crash: all
 	@CHANGEOVER_CRASH=full CHANGEOVER_BUILD=build PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -p no:cacheprovider -ra -x tests/crash
 check: deps-check
 	@scripts/check
-bench: deps
+# Both print each figure beside its bar. CHANGEOVER_BENCH=short: only to see that they work.
+bench: deps-bench
 	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
 	@scripts/run-bench build-release
+bench-million: deps-bench
+	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
+	@scripts/run-bench build-release tests/bench/million.py
 install: deps
 	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true --prefix=$(PREFIX)
 	@meson install -C build-release --no-rebuild --quiet

@@ -29,7 +29,7 @@ def rpc_body(**fields):
 class Load:
     """`changeover probe` through the front: POSTs, every hundredth a slow one, and websockets. end() has its JSON."""
 
-    def __init__(self, service, rate=800, slow_ms=2000):
+    def __init__(self, service, rate=800, slow_ms=2000, sockets=SOCKETS, slow_every=100, more=()):
         bodies = service.dir / "bodies"
         bodies.write_text("".join(rpc_body(**b) + "\n" for b in BODIES))
         self.log, self.out = service.dir / "probe.log", service.dir / "probe.json"
@@ -37,8 +37,8 @@ class Load:
         with open(self.out, "w") as out:
             self.process = subprocess.Popen(
                 [TOOL, "probe", f"http://{front}/", "--rate", str(rate), "--body-file", bodies, "--timeout", "30s",
-                 "--slow-every", "100", "--slow-body", rpc_body(method="slow", params=[slow_ms]),
-                 "--websockets", str(SOCKETS), "--ws-url", f"ws://{front}/", "--log", self.log, "-o", "json"],
+                 "--slow-every", str(slow_every), "--slow-body", rpc_body(method="slow", params=[slow_ms]),
+                 "--websockets", str(sockets), "--ws-url", f"ws://{front}/", "--log", self.log, "-o", "json", *more],
                 stdin=subprocess.DEVNULL, stdout=out)
         self.service = service
 
