@@ -182,8 +182,8 @@ static const char *lag_source(const struct gate_watch *w, const struct spec_gate
 }
 
 /* The worst over live and every reference that answers. One that does not is named; if none does,
- * nothing is known and the gate does not pass. Nothing to compare with at all (the first start): it
- * passes. */
+ * nothing is known and the gate does not pass (but for a reference that may fail). Nothing to
+ * compare with at all (the first start): it passes. */
 static void judge_lag(struct gate_watch *w, const struct spec_gate *g, size_t i,
                       const struct query *q, size_t n, struct gate_result *r)
 {
@@ -213,7 +213,8 @@ static void judge_lag(struct gate_watch *w, const struct spec_gate *g, size_t i,
         return;
     }
     if (!answered) {
-        gate_say(r, false, "at %.0f, and nobody to compare with answers%s", own, silent);
+        bool alone = w->rq.reference_may_fail && g->references.n == 0;
+        gate_say(r, alone, "at %.0f, and nobody to compare with answers%s", own, silent);
         return;
     }
     r->has_number = true;

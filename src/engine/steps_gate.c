@@ -10,7 +10,8 @@
 #define GATES_MAX 32
 
 /* Before the flip a standby is always measured against live. After it the other side is one measure
- * more while it runs, and none when it is gone. */
+ * more while it runs, and none when it is gone or does not answer: one that fails must not stand in
+ * the way back from it. */
 static struct gate_request request(struct engine *e, const struct plan_step *s, const char *what)
 {
     struct instance_facts other = {0};
@@ -22,6 +23,7 @@ static struct gate_request request(struct engine *e, const struct plan_step *s, 
     return (struct gate_request){
         .colour = s->colour,
         .reference = compare ? colour_other(s->colour) : COLOUR_NONE,
+        .reference_may_fail = e->up->flipped,
         .target_version = *version ? version : NULL,
         .what = what,
     };

@@ -139,16 +139,21 @@ static int wait_for(struct err *err)
     return gate_wait_on(&ctx, &request, &fake_runtime, err);
 }
 
-static struct gate_result look(void)
+static struct gate_result look_by(const struct gate_request *rq)
 {
     struct gate_result r[8] = {0};
     struct err err = {0};
     size_t n = 0;
-    struct gate_watch *w = gate_watch_new_on(&ctx, &request, &fake_runtime, false);
+    struct gate_watch *w = gate_watch_new_on(&ctx, rq, &fake_runtime, false);
     assert_int_equal(gate_watch_look(w, r, 8, &n, &err), 0);
     assert_int_equal(n, spec[BLUE].gate.n);
     gate_watch_free(w);
     return r[0];
+}
+
+static struct gate_result look(void)
+{
+    return look_by(&request);
 }
 
 #define assert_says(text, part)                             \
@@ -258,6 +263,23 @@ static void a_lag_is_the_worst_of_live_and_the_references(void **state)
 
     strv_done(&g->references);
     assert_true(look().pass); /* the first start: nothing to compare with */
+}
+
+/* On the way back from a colour that fails: it must not stand in it. */
+static void a_lag_may_do_without_a_reference_that_fails(void **state)
+{
+    (void)state;
+    struct spec_gate *g = add_slot(GATE_LAG, "lag");
+    struct gate_request back = request;
+    g->max = 1;
+    back.reference_may_fail = true;
+    assert_false(look_by(&back).pass); /* it answers, so it counts */
+    port[GREEN][0].first = port[GREEN][0].last = 1;
+    assert_false(look().pass);
+    assert_true(look_by(&back).pass);
+    assert_says(look_by(&back).said, "live green: no answer");
+    strv_add(&g->references, "http://127.0.0.1:1/");
+    assert_false(look_by(&back).pass); /* those of the spec must answer */
 }
 
 static void a_slot_that_stands_still_never_passes(void **state)
@@ -543,6 +565,7 @@ int main(void)
         gate_test(a_field_of_an_answer_is_compared),
         gate_test(the_running_instance_must_say_the_target_version),
         gate_test(a_lag_is_the_worst_of_live_and_the_references),
+        gate_test(a_lag_may_do_without_a_reference_that_fails),
         gate_test(a_slot_that_stands_still_never_passes),
         gate_test(a_slot_that_moved_before_may_rest_for_a_while),
         gate_test(a_websocket_is_upgraded_for_real),
