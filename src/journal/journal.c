@@ -4,13 +4,16 @@
 #include "journal/db.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/proc.h"
 #include "sys/random.h"
+#include "sys/spawn.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
-static const char schema[] =
+/* What makes each schema of the one before it; 0 is an empty file. */
+static const char *const changes[JOURNAL_SCHEMA] = {
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE generations(colour TEXT PRIMARY KEY, version TEXT NOT NULL, upgrade TEXT NOT "
     "NULL,"
@@ -30,7 +33,10 @@ static const char schema[] =
     "CREATE TABLE events(at INTEGER NOT NULL, upgrade TEXT NOT NULL, kind INTEGER NOT NULL, step "
     "TEXT,"
     " text TEXT);"
-    "CREATE INDEX events_at ON events(at);";
+    "CREATE INDEX events_at ON events(at);",
+    "CREATE TABLE probes(upgrade TEXT NOT NULL, part TEXT NOT NULL, at INTEGER NOT NULL,"
+    " result TEXT NOT NULL, PRIMARY KEY(upgrade, part));",
+};
 
 static int user_version(void *ctx, sqlite3_stmt *st)
 {
@@ -43,6 +49,18 @@ static int exec(struct journal *j, const char *sql, struct err *err)
     if (sqlite3_exec(j->db, sql, NULL, NULL, NULL) != SQLITE_OK)
         return db_error(j, err, "set up");
     return 0;
+}
+
+/* As it was, beside it: journal.db.N. Two processes may do this at once; both copies are whole. */
+static int keep_copy(struct journal *j, int version, struct err *err)
+{
+    cleanup_free char *copy = x_asprintf("%s.%d", j->path, version);
+    cleanup_free char *half = x_asprintf("%s.half-%d", copy, (int)sys_proc_self().pid);
+    if (sys_path_exists(copy))
+        return 0;
+    if (sys_file_remove(half, err) < 0 || db_run(j, err, "VACUUM INTO ?", "s", half) < 0)
+        return err_ctx(err, "keep a copy of the older journal");
+    return sys_file_rename(half, copy) ? 0 : err_sys(err, ERR_FAILED, "rename '%s'", half);
 }
 
 static int set_up(struct journal *j, struct err *err)
@@ -60,12 +78,13 @@ static int set_up(struct journal *j, struct err *err)
                 version, JOURNAL_SCHEMA);
         return err_hint(err, "use that version; an older one would not understand what is open");
     }
-    if (exec(j, "BEGIN IMMEDIATE", err) < 0 ||
+    if ((version > 0 && keep_copy(j, version, err) < 0) || exec(j, "BEGIN IMMEDIATE", err) < 0 ||
         db_each(j, err, user_version, &version, "PRAGMA user_version", "") < 0)
         return -1;
-    if (version == JOURNAL_SCHEMA) /* another process was first */
-        return exec(j, "COMMIT", err);
-    return exec(j, schema, err) || exec(j, stamp, err) ? -1 : 0;
+    for (; version < JOURNAL_SCHEMA; version++) /* unless another process was first */
+        if (exec(j, changes[version], err) < 0)
+            return -1;
+    return exec(j, stamp, err);
 }
 
 int journal_open(const char *service_dir, bool create, struct journal **ret, struct err *err)

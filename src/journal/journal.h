@@ -19,7 +19,7 @@
 #include "model/state.h"
 #include "sys/proc.h"
 
-#define JOURNAL_SCHEMA 1
+#define JOURNAL_SCHEMA 2
 
 struct journal;
 
@@ -144,5 +144,18 @@ typedef int journal_event_fn(void *ctx, int64_t wall_ns, const char *upgrade, in
                              const char *step, const char *text);
 must_check int journal_events_each(struct journal *j, const char *upgrade, int limit,
                                    journal_event_fn *fn, void *ctx, struct err *err);
-/* Drops events older than `age`. */
+
+/* What a probe of an upgrade found, as JSON text, by the name of its part ("baseline",
+ * "promote/probe 1"). set: the same part again takes the place of the one before. */
+must_check int journal_probe_set(struct journal *j, const char *upgrade, const char *part,
+                                 const char *json, struct err *err);
+/* 1 found (appended to ret), 0 not. */
+must_check int journal_probe(struct journal *j, const char *upgrade, const char *part,
+                             struct str *ret, struct err *err);
+/* In the order in which they began; upgrade "": of all. */
+typedef int journal_probe_fn(void *ctx, const char *upgrade, const char *part, const char *json);
+must_check int journal_probes_each(struct journal *j, const char *upgrade, journal_probe_fn *fn,
+                                   void *ctx, struct err *err);
+
+/* Drops events and what probes found older than `age`. */
 must_check int journal_prune(struct journal *j, nsec_t age, struct err *err);

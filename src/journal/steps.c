@@ -183,6 +183,8 @@ int journal_events_each(struct journal *j, const char *upgrade, int limit, journ
 
 int journal_prune(struct journal *j, nsec_t age, struct err *err)
 {
-    return db_run(j, err, "DELETE FROM events WHERE at < ?", "i",
-                  (int64_t)(sys_clock_wall() - age));
+    int64_t before = sys_clock_wall() - age;
+    return db_run(j, err, "DELETE FROM events WHERE at < ?", "i", before) < 0
+               ? -1
+               : db_run(j, err, "DELETE FROM probes WHERE at < ?", "i", before);
 }

@@ -220,6 +220,60 @@ static void a_newer_schema_is_refused(void **state)
     assert_non_null(strstr(err.msg, "newer changeover"));
 }
 
+/* As the journals of schema 1 were: a copy stays beside it, and nothing in it is lost. */
+static void an_older_schema_is_migrated(void **state)
+{
+    struct err err = {0};
+    cleanup_str struct str text = {0};
+    struct journal *j = open_new(state);
+    assert_int_equal(journal_meta_set(j, "key", "kept", &err), 0);
+    journal_close(j);
+    char cmd[256];
+    snprintf(cmd, sizeof(cmd),
+             "python3 -c 'import sqlite3; c=sqlite3.connect(\"%s/journal.db\"); c.execute(\"DROP "
+             "TABLE probes\"); c.execute(\"PRAGMA user_version=1\"); c.commit()'",
+             (char *)*state);
+    assert_int_equal(system(cmd), 0);
+    for (int i = 0; i < 2; i++) {
+        j = NULL;
+        if (journal_open(*state, false, &j, &err) < 0)
+            fail_msg("%s", err.msg);
+        str_clear(&text);
+        assert_int_equal(journal_meta_get(j, "key", &text, &err), 1);
+        assert_string_equal(str_cstr(&text), "kept");
+        assert_int_equal(journal_probe_set(j, "u", "baseline", "{}", &err), 0);
+        journal_close(j);
+    }
+    cleanup_free char *copy = x_asprintf("%s/journal.db.1", (char *)*state);
+    assert_true(sys_path_exists(copy));
+}
+
+static int add_part(void *ctx, const char *upgrade, const char *part, const char *json)
+{
+    str_addf(ctx, "%s %s=%s;", upgrade, part, json);
+    return 0;
+}
+
+static void probes_are_kept_by_part(void **state)
+{
+    struct err err = {0};
+    cleanup_journal struct journal *j = open_new(state);
+    cleanup_str struct str one = {0}, all = {0};
+    assert_int_equal(journal_probe(j, "u", "baseline", &one, &err), 0);
+    assert_int_equal(journal_probe_set(j, "u", "baseline", "1", &err), 0);
+    assert_int_equal(journal_probe_set(j, "u", "promote 1", "2", &err), 0);
+    assert_int_equal(journal_probe_set(j, "v", "promote 1", "3", &err), 0);
+    assert_int_equal(journal_probe_set(j, "u", "baseline", "4", &err), 0);
+    assert_int_equal(journal_probe(j, "u", "baseline", &one, &err), 1);
+    assert_string_equal(str_cstr(&one), "4");
+    assert_int_equal(journal_probes_each(j, "u", add_part, &all, &err), 0);
+    assert_string_equal(str_cstr(&all), "u baseline=4;u promote 1=2;");
+    assert_int_equal(journal_prune(j, -NSEC_S, &err), 0);
+    str_clear(&all);
+    assert_int_equal(journal_probes_each(j, "", add_part, &all, &err), 0);
+    assert_string_equal(str_cstr(&all), "");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
@@ -231,6 +285,8 @@ int main(void)
         T(deadlines_follow_the_boot_clock),
         T(a_damaged_file_says_what_to_do),
         T(a_newer_schema_is_refused),
+        T(an_older_schema_is_migrated),
+        T(probes_are_kept_by_part),
         T(a_file_that_still_opens_is_verified),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
