@@ -106,6 +106,7 @@ void loader_rules(struct loader *l);
 void loader_query_rule(struct loader *l, struct yaml_mark at, const char *shown,
                        struct spec_query *q, const struct yaml_node *map);
 void loader_shadow_rules(struct loader *l);                        /* shadow.c */
+void loader_probe_rules(struct loader *l);                         /* probe.c */
 void loader_rules_pair(struct loader *green, struct loader *blue); /* between the colours */
 
 /* For tests: parse with another environment. */

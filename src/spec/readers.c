@@ -109,6 +109,22 @@ static void read_u64(const struct reading *r)
         *(uint64_t *)r->at = (uint64_t)v;
 }
 
+static void read_number(const struct reading *r)
+{
+    const char *s = reading_scalar(r);
+    char *end;
+    if (!s)
+        return;
+    double v = strtod(s, &end);
+    if (*s < '0' || *s > '9' || strspn(s, "0123456789.") != strlen(s) || *end)
+        reading_wrong(r, "'%.60s' is no number", r->node->text);
+    else if (r->key->max > 0 && (v < (double)r->key->min || v > (double)r->key->max))
+        reading_wrong(r, "%.60s is not between %lld and %lld", r->node->text,
+                      (long long)r->key->min, (long long)r->key->max);
+    else
+        *(double *)r->at = v;
+}
+
 static void read_port(const struct reading *r)
 {
     const char *s = reading_scalar(r);
@@ -307,4 +323,5 @@ reader_fn *const loader_readers[T_TYPE_MAX] = {
     [T_HOOK] = read_hook,         [T_VOLUMES] = read_volumes,
     [T_CHECKS] = read_checks,     [T_CHECK] = read_nothing,
     [T_NAMES] = read_nothing,     [T_SHADOW] = read_shadow,
+    [T_NUMBER] = read_number,
 };

@@ -223,6 +223,7 @@ void loader_rules(struct loader *l)
     loader_shadow_rules(l);
     version_rule(l);
     volume_rules(l);
+    loader_probe_rules(l);
     const struct yaml_pair *stop = yaml_get(l->root, "stop");
     const struct yaml_pair *command = stop ? yaml_get(stop->value, "command") : NULL;
     if (command && !yaml_get(command->value, "timeout"))

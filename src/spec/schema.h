@@ -16,6 +16,7 @@ enum schema_type {
     T_REGEX, /* extended regular expression */
     T_INT,
     T_U64,
+    T_NUMBER, /* a decimal number, not negative */
     T_BOOL,
     T_DURATION,
     T_BYTES,

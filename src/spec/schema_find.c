@@ -136,6 +136,7 @@ void schema_type_words(const struct schema_key *k, struct str *out)
         [T_REGEX] = "regular expression",
         [T_INT] = "whole number",
         [T_U64] = "whole number",
+        [T_NUMBER] = "number",
         [T_BOOL] = "true or false",
         [T_DURATION] = "duration",
         [T_BYTES] = "size",

@@ -185,6 +185,31 @@ struct spec_traffic {
     int line;
 };
 
+/* The probe that runs through a promote: what it sends, and what decides. */
+struct spec_probe {
+    bool on; /* the spec has the section */
+    const char *url;
+    struct strv bodies; /* POSTed in turn; n == 0: a GET */
+    struct strv headers;
+    int expect_status;
+    const char *expect_body; /* extended regular expression, NULL: any */
+    int rate;                /* requests a second */
+    int fresh;               /* percent of them on a connection of their own */
+    nsec_t timeout, baseline;
+    bool limit_step_back;
+    uint64_t max_step_back;                   /* slots */
+    const char *colour_header, *colour_field; /* who answered; field may be NULL */
+    const char *ca_file;                      /* https; NULL: the system's */
+    bool insecure;
+    int websockets;
+    const char *ws_url, *ws_subscribe; /* subscribe NULL: slotSubscribe */
+    /* Limits; a ratio or gap of 0 is none. */
+    uint64_t max_lost;
+    double p99_ratio; /* to the baseline's p99 */
+    int p99_floor_ms; /* a p99 up to this is never too high */
+    int max_gap_ms;
+};
+
 struct spec_stop {
     struct spec_command command; /* asked first */
     int signal;                  /* SIGTERM */
@@ -225,6 +250,7 @@ struct spec {
     struct spec_traffic traffic;
     struct spec_gate_set gate;
     struct spec_shadow shadow;
+    struct spec_probe probe;
     struct spec_stop stop;
     struct spec_hook *hooks;
     size_t hooks_n;
