@@ -5,6 +5,7 @@
 #include "engine/gate.h"
 #include "engine/guard.h"
 #include "engine/hole.h"
+#include "engine/prober.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
@@ -283,6 +284,8 @@ static int take_journal(struct session *s, struct status_view *v, struct err *er
     str_format(v->upgrade, sizeof(v->upgrade), "%s", s->up.id);
     str_format(v->version_from, sizeof(v->version_from), "%s", s->up.version_from);
     str_format(v->version_to, sizeof(v->version_to), "%s", s->up.version_to);
+    if (s->open)
+        prober_words(s->j, s->up.id, v->probe, sizeof(v->probe));
     cleanup_free char *lock = x_asprintf("%s/lock", s->side[GREEN]->traffic.flag_dir);
     v->busy = sys_lock_held(lock, v->lock, sizeof(v->lock));
     if (!s->j)

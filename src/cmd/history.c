@@ -1,5 +1,6 @@
 /* history: past upgrades, or the events of one. */
 #include "cmd/session.h"
+#include "engine/prober.h"
 #include "format/rows.h"
 
 #include <stdio.h>
@@ -14,16 +15,22 @@ static void format_time(char *buf, size_t size, int64_t wall_ns)
 }
 
 static const struct rows_column columns[] = {
-    {"id", "UPGRADE", ROWS_TEXT},    {"began", "BEGAN", ROWS_TEXT},     {"from", "FROM", ROWS_TEXT},
-    {"to", "TO", ROWS_TEXT},         {"outcome", "OUTCOME", ROWS_TEXT}, {"took", "TOOK", ROWS_TEXT},
-    {"reason", "REASON", ROWS_TEXT},
+    {"id", "UPGRADE", ROWS_TEXT},  {"began", "BEGAN", ROWS_TEXT},     {"from", "FROM", ROWS_TEXT},
+    {"to", "TO", ROWS_TEXT},       {"outcome", "OUTCOME", ROWS_TEXT}, {"took", "TOOK", ROWS_TEXT},
+    {"probe", "PROBE", ROWS_TEXT}, {"reason", "REASON", ROWS_TEXT},
+};
+
+struct listing {
+    struct rows *rows;
+    struct journal *j;
 };
 
 static int add_upgrade(void *ctx, const struct upgrade *up, const char *outcome,
                        int64_t ended_wall_ns, const char *reason)
 {
-    struct rows *t = ctx;
-    char began[32], took[24] = "-";
+    struct listing *l = ctx;
+    struct rows *t = l->rows;
+    char began[32], took[24] = "-", probe[64];
     format_time(began, sizeof(began), up->created_wall_ns);
     if (ended_wall_ns)
         clock_words(took, sizeof(took), ended_wall_ns - up->created_wall_ns);
@@ -34,7 +41,9 @@ static int add_upgrade(void *ctx, const struct upgrade *up, const char *outcome,
     rows_text(t, 3, "%s %s", colour_name(up->to), up->version_to);
     rows_text(t, 4, "%s", ended_wall_ns ? outcome : state_name(up->state));
     rows_text(t, 5, "%s", took);
-    rows_text(t, 6, "%s", reason);
+    prober_short_words(l->j, up->id, probe, sizeof(probe));
+    rows_text(t, 6, "%s", *probe ? probe : "-");
+    rows_text(t, 7, "%s", reason);
     return 0;
 }
 
@@ -70,7 +79,7 @@ static int run(const struct cmd_call *call, struct err *err)
     cleanup_rows struct rows t = one ? rows_new(event_columns, ARRAY_LEN(event_columns))
                                      : rows_new(columns, ARRAY_LEN(columns));
     int r = one ? journal_events_each(s.j, call->argv[0], 10000, add_event, &t, err)
-                : journal_upgrades_each(s.j, 1000, add_upgrade, &t, err);
+                : journal_upgrades_each(s.j, 1000, add_upgrade, &(struct listing){&t, s.j}, err);
     if (r < 0)
         return -1;
     if (one && t.rows_n == 0)

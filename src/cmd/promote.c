@@ -1,6 +1,7 @@
 /* promote, confirm: move the traffic, prove it, drain and stop the old side. */
 #include "cmd/session.h"
 #include "engine/flow.h"
+#include "engine/prober.h"
 
 #include <stdio.h>
 
@@ -8,6 +9,7 @@ static const struct cmd_option promote_options[] = {
     {"confirm-within", 0, "TIME", "keep the old side running until confirm; silence rolls back"},
     {"accept-loss", 0, NULL, "a way back over the flip may lose writes"},
     {"drop", 0, NULL, "drain: go on although direct clients are left, and cut them"},
+    {"no-probe", 0, NULL, "without the probe of the spec: nothing is counted, no limit decides"},
     {0},
 };
 
@@ -65,6 +67,8 @@ static int run_promote(const struct cmd_call *call, struct err *err)
         s.engine.loss_accepted = true;
     }
     s.engine.drop = cmd_option(call, "drop") != NULL;
+    if (cmd_option(call, "no-probe") && prober_forgo(&s.engine, err) < 0)
+        return -1;
     if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 ||
         flow_promote(&s.engine, within, err) < 0)
         return -1;

@@ -1,6 +1,7 @@
 /* report: one upgrade as one HTML page. */
 #include "observe/report.h"
 #include "cmd/session.h"
+#include "engine/prober.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
@@ -72,7 +73,23 @@ static int read_journal(struct session *s, const char *id, struct report *r, str
     return 0;
 }
 
-static int read_probe(const char *path, json_t **ret, struct err *err)
+/* The upgrade's own probe: each run, and its figures over time, which come after it. */
+static int take_run(void *ctx, const char *upgrade unused, const char *part, const char *text)
+{
+    json_t *list = ctx, *j = json_loads(text, 0, NULL);
+    json_t *last = json_array_get(list, json_array_size(list) - 1);
+    const char *of = json_string_value(json_object_get(last, "part"));
+    if (str_ends(part, PROBER_SERIES) && of && str_starts(part, of))
+        json_object_set(last, "series", j);
+    if (json_is_integer(json_object_get(j, "sent")) && json_object_get(j, "outcomes")) {
+        json_object_set_new(j, "part", json_string(part));
+        json_array_append(list, j);
+    }
+    json_decref(j);
+    return 0;
+}
+
+static int read_probe(const char *path, json_t *list, struct err *err)
 {
     cleanup_str struct str text = {.max = PROBE_MAX};
     json_error_t why;
@@ -80,11 +97,15 @@ static int read_probe(const char *path, json_t **ret, struct err *err)
         return 0;
     if (sys_file_read(path, PROBE_MAX - 1, &text, err) < 0)
         return -1;
-    *ret = json_loadb(str_cstr(&text), text.len, 0, &why);
-    if (json_is_integer(json_object_get(*ret, "sent")))
+    json_t *j = json_loadb(str_cstr(&text), text.len, 0, &why);
+    bool good = json_is_integer(json_object_get(j, "sent")), json = j != NULL;
+    if (good)
+        json_array_append(list, j);
+    json_decref(j);
+    if (good)
         return 0;
     err_set(err, ERR_USAGE, "'%s' is not what a probe writes: %s", path,
-            *ret ? "it has no 'sent'" : why.text);
+            json ? "it has no 'sent'" : why.text);
     return err_hint(err, "changeover probe URL -o json --series 100ms > FILE");
 }
 
@@ -110,18 +131,19 @@ static int run(const struct cmd_call *call, struct err *err)
 {
     cleanup_session struct session s;
     struct report r = {.now_wall_ns = sys_clock_wall()};
-    json_t *probe = NULL;
     int rc = -1;
     if (session_open(&s, call, 0, NULL, err) < 0)
         return -1;
+    json_t *probes = json_array();
     r.service = s.service;
     if (read_journal(&s, call->argc ? call->argv[0] : NULL, &r, err) == 0 &&
-        read_probe(cmd_option(call, "probe"), &probe, err) == 0) {
-        r.probe = probe;
+        journal_probes_each(s.j, r.up.id, take_run, probes, err) == 0 &&
+        read_probe(cmd_option(call, "probe"), probes, err) == 0) {
+        r.probes = probes;
         rc = write_page(call, &r, err);
     }
     report_done(&r);
-    json_decref(probe);
+    json_decref(probes);
     return rc;
 }
 
@@ -131,8 +153,11 @@ const struct cmd_row cmd_report = {
     .summary = "tell an upgrade in full, as one HTML page",
     .max_args = 1,
     .options = options,
-    .help = "Steps, times, versions, failures and warnings with their causes; with --probe also "
-            "what users saw. The page\n"
-            "needs nothing else: no network, no script. Without a name it is the newest upgrade.",
+    .help =
+        "Steps, times, versions, failures and warnings with their causes, and what users saw: by "
+        "the spec's probe, and\n"
+        "with --probe by one beside it. The page needs nothing else: no network, no script. "
+        "Without a name it is the newest\n"
+        "upgrade.",
     .run = run,
 };

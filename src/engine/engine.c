@@ -14,12 +14,13 @@
 #define CHILDREN_MAX 16
 
 static const struct step_ops *const ops_of[ACT_MAX] = {
-    [ACT_HOOK] = &step_hook,       [ACT_CHECK] = &step_check,     [ACT_VALIDATE] = &step_validate,
-    [ACT_CLONE] = &step_clone,     [ACT_BOOT_ON] = &step_boot_on, [ACT_BOOT_OFF] = &step_boot_off,
-    [ACT_START] = &step_start,     [ACT_GATE] = &step_gate,       [ACT_PREVIEW] = &step_preview,
-    [ACT_FLIP] = &step_flip,       [ACT_VERIFY] = &step_verify,   [ACT_PRIORITY] = &step_priority,
-    [ACT_BAKE] = &step_bake,       [ACT_DRAIN] = &step_drain,     [ACT_STOP] = &step_stop,
-    [ACT_DESTROY] = &step_destroy, [ACT_FORGET] = &step_forget,   [ACT_SHADOW] = &step_shadow,
+    [ACT_HOOK] = &step_hook,       [ACT_CHECK] = &step_check,       [ACT_VALIDATE] = &step_validate,
+    [ACT_CLONE] = &step_clone,     [ACT_BOOT_ON] = &step_boot_on,   [ACT_BOOT_OFF] = &step_boot_off,
+    [ACT_START] = &step_start,     [ACT_GATE] = &step_gate,         [ACT_PREVIEW] = &step_preview,
+    [ACT_FLIP] = &step_flip,       [ACT_VERIFY] = &step_verify,     [ACT_PRIORITY] = &step_priority,
+    [ACT_BAKE] = &step_bake,       [ACT_DRAIN] = &step_drain,       [ACT_STOP] = &step_stop,
+    [ACT_DESTROY] = &step_destroy, [ACT_FORGET] = &step_forget,     [ACT_SHADOW] = &step_shadow,
+    [ACT_PROBE] = &step_probe,     [ACT_BASELINE] = &step_baseline,
 };
 
 /* Events go to the screen and, but for progress, to the journal. */

@@ -25,6 +25,8 @@ struct engine {
     nsec_t confirm_within; /* promote: silence for so long after the flip rolls back; 0: no */
     bool drop;             /* drain: go on with direct clients left */
     bool loss_accepted;    /* the spec or --accept-loss said so */
+    struct prober *prober; /* the probe, while it runs (prober.h); NULL: it does not */
+    bool probe_decides;    /* a limit of it that is broken ends the step */
     nsec_t space_looked;   /* monotonic: when the floors were last looked at */
     bool space_low;        /* a wait of ours was ended because a floor was reached */
     const char *const *other_state_dirs;
@@ -47,8 +49,9 @@ struct step_ops {
 };
 
 extern const struct step_ops step_hook, step_check, step_validate, step_clone, step_boot_on,
-    step_boot_off, step_start, step_gate, step_shadow, step_preview, step_flip, step_verify,
-    step_priority, step_bake, step_drain, step_stop, step_destroy, step_forget;
+    step_boot_off, step_start, step_gate, step_shadow, step_preview, step_baseline, step_probe,
+    step_flip, step_verify, step_priority, step_bake, step_drain, step_stop, step_destroy,
+    step_forget;
 
 /* 1 if a space floor asks for something to be done now (flow_space does it). Set by flow.c. */
 int engine_space_low(struct engine *e);

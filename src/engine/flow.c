@@ -1,6 +1,7 @@
 #include "engine/flow_internal.h"
 
 #include "engine/hole.h"
+#include "engine/prober.h"
 #include "plan/plan.h"
 #include "sys/clock.h"
 #include "sys/fault.h"
@@ -197,19 +198,18 @@ static int promote_failed(struct engine *e, struct err *err)
         err_ctx(err, "%s stays live, because going back would lose writes (%s)",
                 colour_name(e->up->to), loss);
         return err_hint(
-            err, "changeover promote (goes on with %s), or changeover rollback --accept-loss",
-            colour_name(e->up->to));
+            err, "changeover promote%s (goes on with %s), or changeover rollback --accept-loss",
+            prober_broken(e) ? " --no-probe" : "", colour_name(e->up->to));
     }
     char why[512];
-    str_format(why, sizeof(why), "%s", err->msg);
+    str_format(why, sizeof(why), "%s", prober_broken(e) ? prober_broken(e) : err->msg);
     event_warn(&e->tee, "%s: flipping back to %s", why, colour_name(e->up->from));
     struct err back = {0};
     if (flow_rollback(e, why, &back) < 0) {
         *err = back;
         return err_ctx(err, "flipping back after: %.300s", why);
     }
-    err->code = ERR_FAILED;
-    err_ctx(err, "flipped back to %s", colour_name(e->up->from));
+    err_set(err, ERR_FAILED, "%s: flipped back to %s", why, colour_name(e->up->from));
     return err_hint(err,
                     "%s is stopped, with its data and log; changeover cleanup destroys its data",
                     colour_name(e->up->to));
@@ -231,7 +231,7 @@ static int finish(struct engine *e, struct err *err)
 {
     cleanup_plan struct plan plan = {0};
     if (flow_run_phase(e, PHASE_FINISH, &plan, err) < 0)
-        return finish_failed(e, err);
+        return prober_broken(e) ? promote_failed(e, err) : finish_failed(e, err);
     if (flow_enter(e, STATE_PROMOTED, true, err) < 0)
         return -1;
     flow_readme(e);
@@ -277,7 +277,7 @@ static int begin_promote(struct engine *e, nsec_t within, struct err *err)
     return flow_commit(e, &was, ok, err);
 }
 
-int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
+static int promote(struct engine *e, nsec_t confirm_within, struct err *err)
 {
     if (kept_confirm(e, &confirm_within, err) < 0 ||
         refuse_lossy_promote(e, confirm_within, err) < 0)
@@ -295,6 +295,14 @@ int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
     if (row.status == STEP_NONE && flow_run_phase(e, PHASE_PROMOTE, &plan, err) < 0)
         return promote_failed(e, err);
     return confirm_within ? await_confirm(e, confirm_within, err) : finish(e, err);
+}
+
+int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
+{
+    e->probe_decides = true;
+    int r = promote(e, confirm_within, err);
+    prober_end(e);
+    return r;
 }
 
 /* What promote would have proven has just been gated; what is left is to drain and stop the old
@@ -329,7 +337,9 @@ int flow_confirm(struct engine *e, struct err *err)
     /* From here on silence must not roll back any more. */
     if (flow_enter(e, STATE_PROMOTING, true, err) < 0)
         return -1;
-    return finish(e, err);
+    int r = finish(e, err);
+    prober_end(e); /* it was only looked at: whoever confirms has decided */
+    return r;
 }
 
 int flow_resume(struct engine *e, struct err *err)

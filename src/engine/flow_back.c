@@ -1,6 +1,7 @@
 /* The ways that end an upgrade: rollback and cleanup. */
 #include "engine/flow_internal.h"
 
+#include "engine/prober.h"
 #include "plan/plan.h"
 #include "sys/clock.h"
 
@@ -99,7 +100,7 @@ static int go_back(struct engine *e, struct err *err)
     return engine_run(e, &plan, err);
 }
 
-int flow_rollback(struct engine *e, const char *why, struct err *err)
+static int rollback(struct engine *e, const char *why, struct err *err)
 {
     if (e->up->state == STATE_ROLLED_BACK)
         return 0;
@@ -132,6 +133,14 @@ int flow_rollback(struct engine *e, const char *why, struct err *err)
     return 0;
 }
 
+int flow_rollback(struct engine *e, const char *why, struct err *err)
+{
+    e->probe_decides = false; /* it goes on, or begins, beside the way back */
+    int r = rollback(e, why, err);
+    prober_end(e);
+    return r;
+}
+
 int flow_rollback_by_hand(struct engine *e, struct err *err)
 {
     e->loss_accepted = true; /* it was named to whoever accepted the flags */
@@ -158,6 +167,7 @@ int flow_cleanup(struct engine *e, struct err *err)
             err_hint(err, "changeover cleanup (tries again); live is not touched");
         return -1;
     }
+    prober_tell(e);
     struct upgrade was = *e->up;
     if (journal_begin(e->j, err) < 0)
         return -1;

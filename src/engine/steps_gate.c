@@ -1,6 +1,7 @@
 /* Steps that wait for a colour to be good: gate, shadow and bake. */
 #include "engine/engine.h"
 #include "engine/gate.h"
+#include "engine/prober.h"
 #include "engine/shadow.h"
 #include "sys/clock.h"
 
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #define GATES_MAX 32
+#define REST (50 * NSEC_MS)
 
 /* Before the flip a standby is always measured against live. After it the other side is one measure
  * more while it runs, and none when it is gone or does not answer: one that fails must not stand in
@@ -90,6 +92,21 @@ static void watch_free_p(struct gate_watch **w)
     gate_watch_free(*w);
 }
 
+/* Until `until`: what must not wait for the next look at the gate. */
+static int rest(struct engine *e, const struct plan_step *s, nsec_t until, struct err *err)
+{
+    nsec_t left;
+    while ((left = until - sys_clock_mono()) > 0) {
+        if (driver_poll(&e->ctx))
+            return err_set(err, ERR_INTERRUPTED, "asked to end while %s was watched",
+                           colour_name(s->colour));
+        if (prober_look(e, err) < 0)
+            return -1;
+        sys_sleep(left < REST ? left : REST);
+    }
+    return prober_look(e, err);
+}
+
 static int bake_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
     const struct spec *spec = e->ctx.side[s->colour];
@@ -102,9 +119,6 @@ static int bake_apply(struct engine *e, const struct plan_step *s, char *result,
     int failed = 0;
     char said[320] = "";
     while (sys_clock_mono() < until || failed) {
-        if (driver_poll(&e->ctx))
-            return err_set(err, ERR_INTERRUPTED, "asked to end while %s was watched",
-                           colour_name(s->colour));
         int r = look(w, said, sizeof(said), err);
         if (r < 0)
             return -1;
@@ -112,15 +126,32 @@ static int bake_apply(struct engine *e, const struct plan_step *s, char *result,
         if (failed >= spec->gate.passes)
             return err_set(err, ERR_GATE, "%s fails after the flip: %s", colour_name(s->colour),
                            said);
-        event_progress(&e->tee, failed ? said : "baking", (double)(sys_clock_mono() - begun) / 1e9,
-                       (double)spec->bake / 1e9, "s", 0, until - sys_clock_mono());
-        nsec_t left = until - sys_clock_mono();
-        sys_sleep(failed || left > spec->gate.interval ? spec->gate.interval : left);
+        nsec_t now = sys_clock_mono(), next = now + spec->gate.interval;
+        prober_progress(e, failed ? said : "baking", now - begun, spec->bake);
+        if (rest(e, s, failed || next < until ? next : until, err) < 0)
+            return -1;
     }
     char words[24];
     snprintf(result, STEP_RESULT, "%s was good for %s", colour_name(s->colour),
              clock_words(words, sizeof(words), spec->bake));
     return 0;
 }
+
+static int baseline_apply(struct engine *e, const struct plan_step *s unused, char *result,
+                          struct err *err)
+{
+    return prober_baseline(e, result, err);
+}
+
+const struct step_ops step_baseline = {.apply = baseline_apply};
+
+static int probe_apply(struct engine *e, const struct plan_step *s unused, char *result,
+                       struct err *err unused)
+{
+    prober_start(e, result);
+    return 0;
+}
+
+const struct step_ops step_probe = {.apply = probe_apply};
 
 const struct step_ops step_bake = {.apply = bake_apply};

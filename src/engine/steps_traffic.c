@@ -1,6 +1,6 @@
 /* Steps that move traffic: preview, flip, proof, drain. A spec with traffic.driver none has no
  * traffic driver, and these steps say so and pass. */
-#include "engine/engine.h"
+#include "engine/prober.h"
 #include "sys/clock.h"
 
 #include <stdio.h>
@@ -52,6 +52,7 @@ static int flip_apply(struct engine *e, const struct plan_step *s, char *result,
         journal_deadline_set(e->j, CONFIRM_DEADLINE, e->confirm_within, "silence rolls back", err) <
             0)
         return -1;
+    prober_flip(e);
     if (e->traffic && e->traffic->point(&e->ctx, s->colour, err) < 0)
         return -1;
     char words[24];
@@ -157,8 +158,7 @@ static void drain_progress(struct engine *e, const struct plan_step *s, const st
     /* What is waited for: requests and direct clients, and after them the websockets. */
     nsec_t from = d->zeros ? d->begun : d->busy_since,
            most = d->zeros ? d->t->drain_websockets : d->t->drain_deadline;
-    nsec_t spent = sys_clock_mono() - from;
-    event_progress(&e->tee, text, (double)spent / 1e9, (double)most / 1e9, "s", 0, most - spent);
+    prober_progress(e, text, sys_clock_mono() - from, most);
 }
 
 static int drain_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
@@ -178,7 +178,7 @@ static int drain_apply(struct engine *e, const struct plan_step *s, char *result
         if (driver_poll(&e->ctx))
             return err_set(err, ERR_INTERRUPTED, "asked to end while %s was drained",
                            colour_name(s->colour));
-        if (drain_look(e, s, &d, err) < 0)
+        if (drain_look(e, s, &d, err) < 0 || prober_look(e, err) < 0)
             return -1;
         if (drained(e, &d))
             break;

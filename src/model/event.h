@@ -21,6 +21,7 @@ struct event {
     enum event_kind kind;
     const char *step;
     const char *text;
+    const char *detail; /* PROGRESS: figures that change all the while; NULL: none */
     double done, total; /* total 0: unknown */
     const char *unit;   /* "bytes" prints as bytes, else the word: "slots", "files", "passes" */
     double rate;        /* units a second, 0: unknown */

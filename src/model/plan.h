@@ -24,8 +24,10 @@ enum plan_action {
     ACT_BOOT_OFF,
     ACT_START,
     ACT_GATE,
-    ACT_SHADOW,  /* the same questions to both colours, their answers compared */
-    ACT_PREVIEW, /* both colours answer through the proxy, and differ */
+    ACT_SHADOW,   /* the same questions to both colours, their answers compared */
+    ACT_PREVIEW,  /* both colours answer through the proxy, and differ */
+    ACT_BASELINE, /* the probe begins: live, before the flip */
+    ACT_PROBE,    /* the probe goes on, or begins */
     ACT_FLIP,
     ACT_VERIFY,   /* proof that the traffic moved */
     ACT_PRIORITY, /* priority of live for the new side */

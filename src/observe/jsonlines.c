@@ -53,6 +53,7 @@ static void set_time(json_t *o, nsec_t wall)
 
 static void set_progress(json_t *o, const struct event *ev)
 {
+    set_text(o, "detail", ev->detail);
     set_number(o, "done", ev->done);
     if (ev->total > 0)
         set_number(o, "total", ev->total);

@@ -184,6 +184,27 @@ static int64_t work_time(const struct report *r)
     return sum;
 }
 
+static double of_probe(const struct report *r, size_t i, const char *key)
+{
+    return json_number_value(json_object_get(json_array_get(r->probes, i), key));
+}
+
+static double sum(const struct report *r, const char *key)
+{
+    double all = 0;
+    for (size_t i = 0; i < json_array_size(r->probes); i++)
+        all += of_probe(r, i, key);
+    return all;
+}
+
+static double most(const struct report *r, const char *key)
+{
+    double found = 0;
+    for (size_t i = 0; i < json_array_size(r->probes); i++)
+        found = of_probe(r, i, key) > found ? of_probe(r, i, key) : found;
+    return found;
+}
+
 static void facts(const struct report *r, struct str *out)
 {
     char words[32];
@@ -193,12 +214,9 @@ static void facts(const struct report *r, struct str *out)
     fact(out, "at work", "%s", clock_words(words, sizeof(words), work_time(r)));
     fact(out, "failures, warnings", "%zu, %zu", count_events(r, EVENT_STEP_FAIL),
          count_events(r, EVENT_WARNING));
-    if (r->probe) {
-        fact(out, "requests lost", "%lld of %lld",
-             (long long)json_integer_value(json_object_get(r->probe, "lost")),
-             (long long)json_integer_value(json_object_get(r->probe, "sent")));
-        fact(out, "longest time without a good answer", "%.1f ms",
-             json_number_value(json_object_get(r->probe, "longest_gap_ms")));
+    if (json_array_size(r->probes)) {
+        fact(out, "requests lost", "%.0f of %.0f", sum(r, "lost"), sum(r, "sent"));
+        fact(out, "longest time without a good answer", "%.1f ms", most(r, "longest_gap_ms"));
     }
     str_add(out, "</div>");
 }
@@ -243,10 +261,10 @@ static void trouble_row(struct str *out, int64_t wall_ns, const char *kind, cons
     str_add(out, "</td></tr>");
 }
 
-static void failed_requests(const struct report *r, struct str *out)
+static void failed_requests(const json_t *probe, struct str *out)
 {
-    const json_t *list = json_object_get(r->probe, "failures");
-    double began = json_number_value(json_object_get(r->probe, "started_ms"));
+    const json_t *list = json_object_get(probe, "failures");
+    double began = json_number_value(json_object_get(probe, "started_ms"));
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *f = json_array_get(list, i);
         const char *kind = json_string_value(json_object_get(f, "bad"));
@@ -266,7 +284,7 @@ static void failed_requests(const struct report *r, struct str *out)
                            : 0;
         trouble_row(out, wall, "lost request", number, what);
     }
-    double lost = json_number_value(json_object_get(r->probe, "lost"));
+    double lost = json_number_value(json_object_get(probe, "lost"));
     if (lost > (double)json_array_size(list)) {
         cleanup_free char *what = x_asprintf("and %.0f more, of which only the number was kept",
                                              lost - (double)json_array_size(list));
@@ -276,7 +294,7 @@ static void failed_requests(const struct report *r, struct str *out)
 
 static void trouble(const struct report *r, struct str *out)
 {
-    bool lost = r->probe && json_number_value(json_object_get(r->probe, "lost")) > 0;
+    bool lost = sum(r, "lost") > 0;
     str_add(out, "<h2>Failures and warnings</h2>");
     if (!count_events(r, EVENT_STEP_FAIL) && !count_events(r, EVENT_WARNING) && !lost) {
         str_add(out, "<p>None.</p>");
@@ -292,8 +310,8 @@ static void trouble(const struct report *r, struct str *out)
         trouble_row(out, ev->wall_ns, ev->kind == EVENT_WARNING ? "warning" : "failure",
                     ev->step ? ev->step : "", ev->text ? ev->text : "");
     }
-    if (r->probe)
-        failed_requests(r, out);
+    for (size_t i = 0; i < json_array_size(r->probes); i++)
+        failed_requests(json_array_get(r->probes, i), out);
     str_add(out, "</tbody></table>");
 }
 
@@ -339,11 +357,9 @@ static void closing_line(const struct report *r, struct str *out)
                r->up.version_to, state_words(r), r->ended_wall_ns ? "after" : "for",
                clock_words(words, sizeof(words), end - r->up.created_wall_ns), r->steps_n,
                count_events(r, EVENT_STEP_FAIL), count_events(r, EVENT_WARNING));
-    if (r->probe)
-        html_textf(out, "; %lld requests sent, %lld answered, %lld lost",
-                   (long long)json_integer_value(json_object_get(r->probe, "sent")),
-                   (long long)json_integer_value(json_object_get(r->probe, "answered")),
-                   (long long)json_integer_value(json_object_get(r->probe, "lost")));
+    if (json_array_size(r->probes))
+        html_textf(out, "; %.0f requests sent, %.0f answered, %.0f lost", sum(r, "sent"),
+                   sum(r, "answered"), sum(r, "lost"));
     str_add(out, ".</p>");
 }
 

@@ -31,7 +31,9 @@ struct report {
     size_t events_n;
     struct report_step *steps; /* in the order of their start */
     size_t steps_n;
-    const json_t *probe; /* as `probe -o json --series` writes it; NULL: none. The caller's */
+    /* What probes saw, a list (NULL: none), the caller's: each as `probe -o json --series` writes
+     * it; one of a promote has beside that "part", "baseline" and, if a limit was, "broken". */
+    const json_t *probes;
 };
 
 /* Appends to out (at most its ceiling: then out->cut). */

@@ -308,32 +308,76 @@ static double value(const json_t *probe, const char *name)
     return json_number_value(json_object_get(probe, name));
 }
 
-void report_probe(const struct report *r, struct str *out)
+static void sockets_words(const json_t *ws, struct str *out)
 {
-    if (!r->probe)
+    if (!ws)
         return;
+    str_add(out, "<p>");
+    html_textf(out,
+               "Websockets: %.0f held open, %.0f stayed, %.0f dropped (%.0f with a close frame), "
+               "%.0f reconnected; the first event came at most %.0f ms after the drop; %.0f events "
+               "missed.",
+               value(ws, "wanted"), value(ws, "stayed"), value(ws, "drops"), value(ws, "closed"),
+               value(ws, "reconnects"), value(ws, "longest_away_ms"),
+               value(ws, "missed") + value(ws, "missed_away"));
+    str_add(out, "</p>");
+}
+
+/* What a promote made of it. */
+static void judgement(const json_t *probe, struct str *out)
+{
+    const json_t *baseline = json_object_get(probe, "baseline");
+    const char *broken = json_string_value(json_object_get(probe, "broken"));
+    if (baseline) {
+        str_add(out, "<p>");
+        html_textf(out,
+                   "The baseline before the flip: %.0f requests, %.0f lost, p50 %.2f ms, p99 %.2f "
+                   "ms, at most %.1f ms without a good answer.",
+                   value(baseline, "sent"), value(baseline, "lost"), value(baseline, "p50_ms"),
+                   value(baseline, "p99_ms"), value(baseline, "gap_ms"));
+        str_add(out, "</p>");
+    }
+    if (broken) {
+        str_add(out, "<p class=\"bad\">A limit was broken: ");
+        html_text(out, broken);
+        str_add(out, "</p>");
+    }
+}
+
+static void one_probe(const json_t *probe, struct str *out)
+{
+    const char *part = json_string_value(json_object_get(probe, "part"));
     str_add(out, "<h2>What users saw</h2><p>");
     html_textf(out,
-               "%.0f requests sent at fixed times, %.0f answered well, %.0f lost, %.0f answered "
-               "twice. The longest time "
-               "without a good answer was %.1f ms, %.1f s after the first request.",
-               value(r->probe, "sent"), value(r->probe, "answered"), value(r->probe, "lost"),
-               value(r->probe, "duplicate_answers"), value(r->probe, "longest_gap_ms"),
-               value(r->probe, "longest_gap_at_ms") / 1e3);
-    if (value(r->probe, "stalls_ms") > 0)
+               "%s%s%.0f requests sent at fixed times, %.0f answered well, %.0f lost, %.0f "
+               "answered twice. The longest time without a good answer was %.1f ms, %.1f s after "
+               "the first request.",
+               part ? part : "", part ? ": " : "", value(probe, "sent"), value(probe, "answered"),
+               value(probe, "lost"), value(probe, "duplicate_answers"),
+               value(probe, "longest_gap_ms"), value(probe, "longest_gap_at_ms") / 1e3);
+    if (value(probe, "stalls_ms") > 0)
         html_textf(out,
                    " The probe itself was kept waiting for %.1f ms in all; that is not charged to "
                    "the service's gap.",
-                   value(r->probe, "stalls_ms"));
+                   value(probe, "stalls_ms"));
     str_add(out, "</p>");
+    judgement(probe, out);
+    sockets_words(json_object_get(probe, "websockets"), out);
     struct chart *ch = x_alloc(sizeof(*ch));
-    if (take_series(ch, r->probe)) {
+    if (take_series(ch, probe)) {
         requests_chart(ch, out);
         latency_chart(ch, out);
     } else {
-        str_add(out, "<p class=\"dim\">No figures over time: they come from <code>probe "
-                     "--series</code>.</p>");
+        str_addf(out, "<p class=\"dim\">No figures over time: %s</p>",
+                 part ? "this run goes on, or was killed."
+                      : "they come from <code>probe --series</code>.");
     }
     free(ch);
-    latency_table(r->probe, out);
+    latency_table(probe, out);
+}
+
+void report_probe(const struct report *r, struct str *out)
+{
+    for (size_t i = 0; i < json_array_size(r->probes); i++)
+        one_probe(json_array_get(r->probes, i), out);
 }

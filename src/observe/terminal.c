@@ -112,6 +112,8 @@ const char *terminal_progress_words(char *buf, size_t size, const struct event *
         str_addf(&s, "  %s left", clock_words(words, sizeof(words), ev->eta_ns));
     else if (ev->eta_ns == -2)
         str_add(&s, "  does not converge");
+    if (ev->detail)
+        str_addf(&s, "  %s", ev->detail);
     snprintf(buf, size, "%s", str_cstr(&s));
     return buf;
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define BODIES_SHOWN 3 /* of the probe */
+
 static const char *const phase_names[PHASE_MAX] = {
     [PHASE_PREPARE] = "prepare",   [PHASE_PROMOTE] = "promote", [PHASE_FINISH] = "finish",
     [PHASE_ROLLBACK] = "rollback", [PHASE_CLEANUP] = "cleanup",
@@ -243,6 +245,73 @@ static void add_drain(struct builder *b, enum colour c)
     s->always = true;
 }
 
+/* What the probe sends; it is the new colour's spec that says so. */
+static void describe_probe(struct str *out, const struct spec_probe *p)
+{
+    str_addf(out, "probe: as a client would, %d %s a second to %s", p->rate,
+             p->bodies.n ? "POST" : "GET", p->url);
+    for (size_t i = 0; i < p->bodies.n && i < BODIES_SHOWN; i++)
+        str_addf(out, "%s%.80s", i ? ", " : " (", p->bodies.v[i]);
+    if (p->bodies.n > BODIES_SHOWN)
+        str_addf(out, " and %zu more", p->bodies.n - BODIES_SHOWN);
+    if (p->bodies.n)
+        str_add_c(out, ')');
+    if (p->websockets)
+        str_addf(out, " and %d websockets to %s", p->websockets, p->ws_url);
+}
+
+static void describe_limits(struct str *out, const struct spec_probe *p)
+{
+    str_addf(out, "more than %" PRIu64 " lost", p->max_lost);
+    if (p->p99_ratio > 0)
+        str_addf(out, ", a p99 over %g x the baseline's (and over %d ms)", p->p99_ratio,
+                 p->p99_floor_ms);
+    if (p->max_gap_ms)
+        str_addf(out, ", more than %d ms without a good answer", p->max_gap_ms);
+}
+
+static void add_baseline(struct builder *b)
+{
+    const struct plan_goal *g = b->goal;
+    const struct spec *spec = g->side[g->to];
+    const struct spec_probe *p = &spec->probe;
+    cleanup_str struct str text = {0};
+    char words[24];
+    if (!p->on)
+        return;
+    struct plan_step *s = add(b, ACT_BASELINE, g->from, "baseline");
+    describe_probe(&text, p);
+    str_addf(
+        &text,
+        "; it reads and changes nothing; first %s of %s as the baseline, then on beside all that "
+        "follows; if after the flip it sees ",
+        clock_words(words, sizeof(words), p->baseline), colour_name(g->from));
+    describe_limits(&text, p);
+    str_addf(&text, ": %s",
+             plan_may_flip_back(spec->writes, spec->accept_loss)
+                 ? TEXT(b, "flip back to %s", colour_name(g->from))
+                 : "stop and ask (writes would be lost)");
+    s->effect = TEXT(b, "%s", str_cstr(&text));
+    s->always = true;
+}
+
+/* Beside a phase that the probe only watches, or goes on to judge. */
+static void add_probe(struct builder *b)
+{
+    const struct spec_probe *p = &b->goal->side[b->goal->to]->probe;
+    cleanup_str struct str text = {0};
+    if (!p->on)
+        return;
+    struct plan_step *s = add(b, ACT_PROBE, b->goal->to, "probe");
+    describe_probe(&text, p);
+    s->effect =
+        TEXT(b,
+             "%s; it reads and changes nothing; beside all that follows, for what becomes of "
+             "requests and websockets",
+             str_cstr(&text));
+    s->always = true;
+}
+
 static void make_prepare(struct builder *b)
 {
     enum colour to = b->goal->to;
@@ -269,6 +338,7 @@ static void make_promote(struct builder *b)
     const struct spec *s = b->goal->side[to];
     add_gate(b, to, "gate");
     add_shadow(b, to);
+    add_baseline(b);
     add_flip(b, to);
     struct plan_step *step = add(b, ACT_PRIORITY, to, "priority");
     step->effect = TEXT(b, "give %s the priority of a live instance", colour_name(to));
@@ -287,6 +357,7 @@ static void make_promote(struct builder *b)
 static void make_finish(struct builder *b)
 {
     enum colour from = b->goal->from;
+    add_probe(b);
     add_drain(b, from);
     add_hook(b, from, "before_stop");
     add_boot(b, from, false);
@@ -302,6 +373,7 @@ static void make_rollback(struct builder *b)
         add_boot(b, g->from, true);
         add_start(b, g->from, false);
         add_gate(b, g->from, "gate");
+        add_probe(b);
         add_flip(b, g->from);
         add_drain(b, g->to);
     }

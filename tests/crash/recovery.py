@@ -48,9 +48,9 @@ def row(phase, steps, step, moment, after_flip=True):
 
 STEPS = collections.OrderedDict([
     ("prepare", ["check", "validate", "clone", "boot-on", "start", "gate"]),
-    ("promote", ["gate", "shadow", "preview", "flip", "verify", "priority", "bake"]),
-    ("finish", ["drain", "boot-off", "stop"]),
-    ("rollback", ["boot-on", "start", "gate", "preview", "flip", "verify", "drain", "loser-boot-off", "stop"]),
+    ("promote", ["gate", "shadow", "baseline", "preview", "flip", "verify", "priority", "bake"]),
+    ("finish", ["probe", "drain", "boot-off", "stop"]),
+    ("rollback", ["boot-on", "start", "gate", "probe", "preview", "flip", "verify", "drain", "loser-boot-off", "stop"]),
     ("cleanup", ["stop", "destroy-VOLUME", "forget"]),
 ])
 
@@ -59,6 +59,7 @@ REDO = {
     "clone": "keeps it if it is complete and of this upgrade; else removes the leftover and clones anew",
     "boot-on": "does it again", "boot-off": "does it again", "loser-boot-off": "does it again",
     "start": "keeps the instance that runs by this spec; else starts it",
+    "baseline": "starts the probe anew, with a new baseline; after the flip with the stored one", "probe": "starts the probe anew",
     "shadow": "compares again", "preview": "asks again", "verify": "proves it again", "priority": "does it again", "bake": "bakes from the beginning",
     "flip": "lets the flags decide whether it has happened, leaves exactly one, and flips if it has not",
     "drain": "drains again", "stop": "waits for a stop that is in work; else stops what still runs",

@@ -106,6 +106,29 @@ static void the_ways_back(void **state)
     compare("rollback", &out);
 }
 
+static void the_probe_shows_as_what_it_is(void **state)
+{
+    (void)state;
+    cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_REPLAYED);
+    cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_BOTH);
+    blue->probe = (struct spec_probe){.on = true,
+                                      .url = "http://127.0.0.1:8080/",
+                                      .rate = 200,
+                                      .baseline = 10 * NSEC_S,
+                                      .websockets = 50,
+                                      .ws_url = "ws://127.0.0.1:8080/",
+                                      .p99_ratio = 1.5,
+                                      .p99_floor_ms = 5,
+                                      .max_gap_ms = 50};
+    struct plan_goal g = {
+        .side = {green, blue}, .from = GREEN, .to = BLUE, .loser = GREEN, .after_flip = true};
+    cleanup_str struct str out = {0};
+    add_plan(&out, PHASE_PROMOTE, &g);
+    add_plan(&out, PHASE_FINISH, &g);
+    add_plan(&out, PHASE_ROLLBACK, &g);
+    compare("probe", &out);
+}
+
 static void step_names_are_unique(void **state)
 {
     (void)state;
@@ -137,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_upgrade_from_start_to_end),
         cmocka_unit_test(the_ways_back),
+        cmocka_unit_test(the_probe_shows_as_what_it_is),
         cmocka_unit_test(step_names_are_unique),
         cmocka_unit_test(nothing_goes_back_over_writes_without_consent),
     };

@@ -145,13 +145,15 @@ static void any_json_makes_a_page(void **state)
         struct str page = {0};
         json_t *probe = json_loads(probes[i], 0, NULL);
         assert_non_null(probe);
-        r.probe = probe;
+        json_t *list = json_pack("[O]", probe);
+        r.probes = list;
         report_html(&r, &page);
         has(&page, "What users saw");
         has(&page, "</html>");
         has_not(&page, "nan");
         has_not(&page, "\"inf");
         str_done(&page);
+        json_decref(list);
         json_decref(probe);
     }
 }
@@ -161,8 +163,8 @@ static void a_series_is_drawn(void **state)
     (void)state;
     struct report r = make();
     struct str page = {0};
-    r.probe = json_loads(
-        "{\"sent\": 40, \"answered\": 29, \"lost\": 11, \"series\": {\"every_ms\": 1000, "
+    r.probes = json_loads(
+        "[{\"sent\": 40, \"answered\": 29, \"lost\": 11, \"series\": {\"every_ms\": 1000, "
         "\"colours\": "
         "[\"green\", \"blue\"], \"windows\": "
         "[[10,0,1,2,3,4,10,0],[10,10,0,0,0,0,0,0],[10,1,1,2,3,4,0,9],"
@@ -170,20 +172,33 @@ static void a_series_is_drawn(void **state)
         "\"to\": "
         "\"<blue>\"}]}, \"started_ms\": 1795402482000, \"failures\": [{\"number\": 11, \"at_ms\": "
         "1000, "
-        "\"outcome\": \"bad\", \"bad\": \"status\", \"detail\": \"status 503: '<h1>'\"}]}",
+        "\"outcome\": \"bad\", \"bad\": \"status\", \"detail\": \"status 503: '<h1>'\"}]}, "
+        "{\"part\": \"rollback/probe 1\", \"sent\": 7, \"answered\": 7, \"lost\": 0, "
+        "\"longest_gap_ms\": 1234, \"broken\": \"p99 <41> ms\", \"baseline\": {\"p99_ms\": 1.25}, "
+        "\"websockets\": {\"wanted\": 5, \"stayed\": 2, \"drops\": 3, \"closed\": 1, "
+        "\"reconnects\": 3, \"longest_away_ms\": 81.2, \"missed\": 1, \"missed_away\": 4}}]",
         0, NULL);
-    assert_non_null(r.probe);
+    assert_non_null(r.probes);
     report_html(&r, &page);
     has(&page, "flip to &lt;blue&gt;");
     has(&page, "status: status 503: &#39;&lt;h1&gt;&#39; (1.0000 s after the probe&#39;s first)");
     has(&page, "and 10 more");
+    /* a second one: sums over both, the longest of both, and what a promote made of it */
+    has(&page, "11 of 47");
+    has(&page, "1234.0 ms");
+    has(&page, "47 requests sent, 36 answered, 11 lost.");
+    has(&page, "rollback/probe 1: 7 requests sent");
+    has(&page, "A limit was broken: p99 &lt;41&gt; ms");
+    has(&page, "p99 1.25 ms");
+    has(&page, "5 held open, 2 stayed, 3 dropped (1 with a close frame), 3 reconnected; the first "
+               "event came at most 81 ms after the drop; 5 events missed.");
     /* the second without an answer is a hole in each line: two pieces for each percentile */
     size_t pieces = 0;
     for (const char *at = str_cstr(&page); (at = strstr(at, "<polyline")); at++)
         pieces++;
     assert_int_equal(pieces, 8);
     str_done(&page);
-    json_decref((json_t *)(uintptr_t)r.probe);
+    json_decref((json_t *)(uintptr_t)r.probes);
 }
 
 int main(void)

@@ -1,0 +1,117 @@
+/* What the probes of an upgrade found, in a line: from the journal, so also of runs that were
+ * killed. */
+#include "engine/prober_internal.h"
+
+#include "format/json.h"
+
+#include <math.h>
+#include <string.h>
+
+struct sums {
+    double runs, sent, lost, twice, gap, p99[3], p99_all;
+    double sockets, stayed, drops, closed, reconnects, missed, away;
+    char broken[256];
+};
+
+static double number(const json_t *j, const char *key)
+{
+    return json_number_value(json_object_get(j, key));
+}
+
+static void add_sockets(struct sums *s, const json_t *ws)
+{
+    s->sockets = fmax(s->sockets, number(ws, "wanted"));
+    s->stayed = s->runs > 1 ? fmin(s->stayed, number(ws, "stayed")) : number(ws, "stayed");
+    s->drops += number(ws, "drops");
+    s->closed += number(ws, "closed");
+    s->reconnects += number(ws, "reconnects");
+    s->missed += number(ws, "missed") + number(ws, "missed_away");
+    s->away = fmax(s->away, number(ws, "longest_away_ms"));
+}
+
+static int add_run(void *ctx, const char *upgrade unused, const char *part, const char *text)
+{
+    static const char *const windows[] = {"before", "during", "after"};
+    struct sums *s = ctx;
+    if (str_eq(part, BASELINE) || str_ends(part, PROBER_SERIES))
+        return 0;
+    cleanup_json json_t *j = json_loads(text, 0, NULL);
+    const json_t *w = json_object_get(j, "windows");
+    const char *broken = json_string_value(json_object_get(j, "broken"));
+    s->runs++;
+    s->sent += number(j, "sent");
+    s->lost += number(j, "lost");
+    s->twice += number(j, "duplicate_answers");
+    s->gap = fmax(s->gap, number(j, "longest_gap_ms"));
+    s->p99_all = number(json_object_get(j, "latency_ms"), "p99");
+    for (size_t i = 0; w && i < ARRAY_LEN(windows); i++)
+        s->p99[i] = number(json_object_get(w, windows[i]), "p99");
+    if (broken)
+        str_format(s->broken, sizeof(s->broken), "%s", broken);
+    if (json_object_get(j, "websockets"))
+        add_sockets(s, json_object_get(j, "websockets"));
+    return 0;
+}
+
+static bool sum_up(struct journal *j, const char *upgrade, struct sums *ret)
+{
+    struct err ignored = {0};
+    *ret = (struct sums){0};
+    return j && *upgrade && journal_probes_each(j, upgrade, add_run, ret, &ignored) == 0 &&
+           ret->runs > 0;
+}
+
+static const char *ms(char *buf, size_t size, double value)
+{
+    return prober_ms(buf, size, (nsec_t)(value * 1e6));
+}
+
+void prober_words(struct journal *j, const char *upgrade, char *buf, size_t size)
+{
+    struct sums s;
+    char a[24], b[24], c[24];
+    buf[0] = '\0';
+    if (!sum_up(j, upgrade, &s))
+        return;
+    cleanup_str struct str out = {.max = size - 1};
+    str_addf(&out, "%.0f requests sent, %.0f lost", s.sent, s.lost);
+    if (s.twice > 0)
+        str_addf(&out, ", %.0f answered twice", s.twice);
+    if (s.p99[0] > 0)
+        str_addf(&out, "; p99 %s before the flip, %s around it, %s after",
+                 ms(a, sizeof(a), s.p99[0]), ms(b, sizeof(b), s.p99[1]),
+                 ms(c, sizeof(c), s.p99[2]));
+    else
+        str_addf(&out, "; p99 %s", ms(a, sizeof(a), s.p99_all));
+    str_addf(&out, "; at most %s without a good answer", ms(a, sizeof(a), s.gap));
+    if (*s.broken)
+        str_addf(&out, "; %s", s.broken);
+    str_format(buf, size, "%s", str_cstr(&out));
+}
+
+void prober_short_words(struct journal *j, const char *upgrade, char *buf, size_t size)
+{
+    struct sums s;
+    buf[0] = '\0';
+    if (sum_up(j, upgrade, &s))
+        str_format(buf, size, "%.0f of %.0f lost", s.lost, s.sent);
+}
+
+void prober_websocket_words(struct journal *j, const char *upgrade, char *buf, size_t size)
+{
+    struct sums s;
+    char away[24];
+    buf[0] = '\0';
+    if (!sum_up(j, upgrade, &s) || !(s.sockets > 0))
+        return;
+    cleanup_str struct str out = {.max = size - 1};
+    str_addf(
+        &out,
+        "%.0f held open, %.0f stayed, %.0f dropped (%.0f with a close frame), %.0f reconnected",
+        s.sockets, s.stayed, s.drops, s.closed, s.reconnects);
+    if (s.away > 0)
+        str_addf(&out, "; the first event came at most %s after the drop",
+                 ms(away, sizeof(away), s.away));
+    str_addf(&out, "; %.0f events missed", s.missed);
+    str_format(buf, size, "%s", str_cstr(&out));
+}

@@ -1,0 +1,220 @@
+"""The probe inside promote: a baseline, the limits that decide, and what is said of it."""
+import json
+import os
+import pathlib
+import re
+import signal
+import sqlite3
+import subprocess
+
+import pytest
+
+from lib.service import BUILD, Service
+from lib.waiting import wait_for
+
+GET_SLOT = '{"jsonrpc":"2.0","id":1,"method":"getSlot"}'
+SLOW = 20  # seconds of grace for a busy machine, where a deadline is not what is tested
+# Wide where a busy machine may be slow; each test narrows what it is about.
+LIMITS = {"max_lost": 0, "p99_ratio": 1000000, "p99_floor_ms": 600000, "max_gap_ms": 600000}
+
+
+def start(limits=None, bake="1s", probe=None, **spec):
+    section = {"body": GET_SLOT, "rate": 200, "baseline": "1s", "timeout": "15s", "limits": {**LIMITS, **(limits or {})},
+               **(probe or {})}
+    service = Service(spec={"probe": section, "bake": bake, **spec}, files=5, size="64K")
+    try:
+        return service.start()
+    except BaseException:
+        service.close()
+        raise
+
+
+def slow_version(service, version, ms):
+    (service.dir / "versions" / version / "DEFAULT-ARGS").write_text(f"--delay-ms\n{ms}\n")
+
+
+def promote(service, *args):
+    """promote in the background, come to the bake."""
+    p = subprocess.Popen(service.argv("promote", *args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: baking(service), "the bake", 3 * SLOW)
+    except BaseException:
+        p.kill()
+        p.communicate()
+        raise
+    return p
+
+
+def query(service, sql):
+    db = sqlite3.connect(service.dir / "state" / service.name / "journal.db")
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def baking(service):
+    return query(service, "SELECT 1 FROM steps WHERE step='promote/bake'")
+
+
+def fault(service, colour, what):
+    subprocess.run([BUILD / "examples/rpcnode/rpcnode", "--ledger", service.dir / colour / "ledger", "fault", what],
+                   check=True, timeout=20)
+
+
+def history(service):
+    newest = json.loads(service.run("history", "-o", "json").stdout)[0]
+    return newest, [row["text"] for row in json.loads(service.run("history", newest["id"], "-o", "json").stdout)]
+
+
+def runs(service):
+    """{part: result} of the journal."""
+    return {part: json.loads(text) for part, text in query(service, "SELECT part, result FROM probes ORDER BY rowid")}
+
+
+def test_it_passes_and_tells():
+    with start(probe={"websockets": 5}) as service:
+        plan = service.run("plan", "-t", "2.0.0").stdout
+        assert re.search(r"probe: as a client would, 200 POST a second to http://:?.*getSlot.*5 websockets.*reads and changes nothing",
+                         plan.replace("\n", " ")), plan
+        service.run("prepare", "-t", "2.0.0")
+        done = service.run("promote")
+        for word in (r"promote/baseline +\d+ sent, 0 lost, p99 [0-9.]+ ms", r"the probe: \d+ requests sent, 0 lost; p99 .* before the flip, .* "
+                     r"around it, .* after; at most .* without a good answer", r"websockets: 5 held open, 0 stayed, 5 dropped \(\d with a close "
+                     r"frame\), 5 reconnected; the first event came at most [0-9.]+ ms after the drop; \d+ events missed",
+                     r"baking.*200/s: \d+ sent, 0 lost, p99"):
+            assert re.search(word, done.stderr), (word, done.stderr)
+        found = runs(service)
+        assert list(found) == ["baseline", "promote/baseline 1", "promote/baseline 1 series"]
+        run = found["promote/baseline 1"]
+        assert run["lost"] == 0 and run["sent"] == run["answered"] > 400 and run["in_flight"] == 0
+        assert [(f["from"], f["to"]) for f in run["windows"]["flips"]] == [("green", "blue")]
+        assert run["baseline"]["p99_ms"] == found["baseline"]["p99_ms"] > 0
+        assert "requests sent, 0 lost" in service.status()["probe"]
+        newest, events = history(service)
+        assert newest["probe"] == f"0 of {run['sent']} lost"
+        assert any(e.startswith("the probe: ") for e in events) and any(e.startswith("websockets: 5 held") for e in events)
+        page = service.run("report").stdout
+        for word in ("What users saw", "flip to blue", "5 held open", "baseline", "requests sent"):
+            assert word in page, word
+        assert f"{run['sent']} requests sent" in page
+        cleaned = service.run("cleanup", "-y")
+        assert "websockets: 5 held open" in cleaned.stderr and "requests sent, 0 lost" in cleaned.stderr
+
+
+def test_a_slow_version_is_flipped_back():
+    with start({"p99_ratio": 2, "p99_floor_ms": 200}, bake="20s", probe={"baseline": "5s"}) as service:
+        slow_version(service, "2.0.0", 400)
+        service.run("prepare", "-t", "2.0.0")
+        done = service.run("promote", expect=1)
+        said = re.search(r"changeover: p99 (\d+) ms is ([0-9.]+) x the baseline, limit 2: flipped back to green", done.stderr)
+        assert said and int(said[1]) >= 400 and float(said[2]) > 2, done.stderr
+        assert service.flags() == ["active-green"] and service.state() == "rolled-back" and service.identity() == "green"
+        run = runs(service)["promote/baseline 1"]
+        assert run["lost"] == 0 and run["broken"] in done.stderr
+        flips = [(f["from"], f["to"]) for f in run["windows"]["flips"]]  # late answers may make it look like more of them
+        assert flips[0] == ("green", "blue") and flips[-1] == ("blue", "green")
+        assert run["broken"] in service.status()["probe"] and run["broken"] in service.run("report").stdout
+
+
+def test_a_lost_request_flips_back():
+    with start(bake="60s") as service:
+        service.run("prepare", "-t", "2.0.0")
+        p = promote(service)
+        fault(service, "blue", "errors")
+        err = p.communicate(timeout=60)[1]
+        assert p.returncode == 1, err
+        assert re.search(r"changeover: \d+ requests? lost \(status: status 500: .*\), limit 0: flipped back to green", err), err
+        assert service.flags() == ["active-green"] and service.state() == "rolled-back"
+
+
+def test_a_gap_flips_back():
+    with start({"max_gap_ms": 3000}, bake="60s") as service:
+        service.run("prepare", "-t", "2.0.0")
+        p = promote(service)
+        pid = service.pid("blue")
+        os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: service.state() == "rolling-back", "the way back", 3 * SLOW)
+        os.kill(pid, signal.SIGCONT)
+        err = p.communicate(timeout=60)[1]
+        assert p.returncode == 1, err
+        assert re.search(r"changeover: no good answer for \d+ ms, limit 3000 ms: flipped back to green", err), err
+
+
+def test_nothing_flips_back_over_writes():
+    with start(bake="60s", writes="both") as service:
+        service.run("prepare", "-t", "2.0.0")
+        p = promote(service)
+        fault(service, "blue", "errors")
+        err = p.communicate(timeout=60)[1]
+        assert p.returncode == 3, err
+        assert "blue stays live, because going back would lose writes" in err and "limit 0" in err, err
+        assert "changeover promote --no-probe (goes on with blue), or changeover rollback --accept-loss" in err
+        assert service.flags() == ["active-blue"] and service.state() == "promoting"
+        fault(service, "blue", "none")
+        going = subprocess.Popen(service.argv("promote", "--no-probe"), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: query(service, "SELECT 1 FROM steps WHERE result LIKE '%--no-probe%'"), "the probe's step", SLOW)
+        os.kill(going.pid, signal.SIGINT)
+        said = going.communicate(timeout=60)[1]
+        assert "no probe: --no-probe" in said and service.flags() == ["active-blue"], said
+
+
+def test_killed_in_the_bake_and_resumed():
+    with start({"p99_ratio": 1000}, bake="10s") as service:
+        service.run("prepare", "-t", "2.0.0")
+        p = promote(service)
+        wait_for(lambda: "promote/baseline 1" in runs(service), "what was seen so far in the journal", SLOW)
+        p.kill()
+        p.communicate()
+        assert service.state() == "promoting"
+        done = service.run("resume")
+        assert re.search(r"the probe begins anew; the baseline of before the flip: p99 [0-9.]+ ms", done.stderr), done.stderr
+        found = runs(service)
+        assert found["promote/baseline 2"]["baseline"]["p99_ms"] == found["baseline"]["p99_ms"]
+        sent = found["promote/baseline 1"]["sent"] + found["promote/baseline 2"]["sent"]
+        assert f"the probe: {sent} requests sent, 0 lost" in done.stderr
+        assert service.state() == "promoted"
+
+
+def test_a_resumed_bake_is_judged_by_the_kept_baseline():
+    with start({"p99_ratio": 2, "p99_floor_ms": 200}, bake="20s", probe={"baseline": "3s"}) as service:
+        slow_version(service, "2.0.0", 400)
+        service.run("prepare", "-t", "2.0.0")
+        fault_at = {"CHANGEOVER_FAULT": f"kill@promote/flip:applied@{service.dir}/fault"}
+        service.run("promote", expect=-signal.SIGKILL, env=fault_at)
+        assert service.flags() == ["active-blue"]
+        err = service.run("resume", expect=1).stderr
+        assert re.search(r"changeover: p99 \d+ ms is [0-9.]+ x the baseline, limit 2: flipped back to green", err), err
+        assert service.flags() == ["active-green"]
+
+
+def test_live_that_loses_requests_is_said_before_the_flip():
+    with start(probe={"expect_body": "nothing like it"}) as service:
+        service.run("prepare", "-t", "2.0.0")
+        done = service.run("promote", expect=4)
+        assert re.search(r"the probe lost \d+ of \d+ requests to green before the flip, limit 0 \(the first: body: ", done.stderr)
+        assert "next: mend that, or promote --no-probe; green serves as before" in done.stderr
+        assert service.flags() == ["active-green"] and service.state() == "prepared"
+
+
+def test_a_flip_by_hand_has_no_baseline():
+    with start() as service:
+        service.run("prepare", "-t", "2.0.0")
+        (service.flag_dir / "active-blue").touch()
+        (service.flag_dir / "active-green").unlink()
+        done = service.run("adopt", "--live", "blue", "-y")
+        assert "there is no baseline of before the flip: p99 is not judged" in done.stderr, done.stderr
+        assert service.state() == "promoted"
+
+
+def test_rollback_and_confirm_are_watched_too():
+    with start(probe={"websockets": 2}) as service:
+        service.run("prepare", "-t", "2.0.0")
+        service.run("promote", "--confirm-within", "10m")
+        confirmed = service.run("confirm")
+        assert "websockets: 2 held open" in confirmed.stderr and "requests sent, 0 lost" in confirmed.stderr
+        back = service.run("rollback")
+        assert "requests sent, 0 lost" in back.stderr
+        assert [p for p in runs(service) if "series" not in p] == [
+            "baseline", "promote/baseline 1", "finish/probe 1", "rollback/probe 1"]
