@@ -16,7 +16,9 @@
 #define DIAL_APART NSEC_MS /* in the beginning, so that a thousand are no burst */
 #define TICK (5 * NSEC_MS)
 
-enum { MESSAGE_MAX = 4 << 20 };
+/* A handshake of TLS costs us a millisecond: a thousand begun at once would hold up the requests,
+ * and each other until all are too late. */
+enum { MESSAGE_MAX = 4 << 20, SECURE_AT_ONCE = 32 };
 
 static const char default_subscribe[] =
     "{\"jsonrpc\":\"2.0\",\"id\":\"ws\",\"method\":\"slotSubscribe\",\"params\":[]}";
@@ -301,6 +303,17 @@ int sockets_start(struct probe *p, struct err *err)
     return 0;
 }
 
+/* How many may be dialled now. */
+static unsigned room_to_dial(const struct probe *p)
+{
+    unsigned under_way = 0;
+    if (!p->ws_https_url)
+        return p->r.ws.wanted;
+    for (unsigned i = 0; i < p->r.ws.wanted; i++)
+        under_way += p->socks[i].state == SOCK_DIALLING || p->socks[i].state == SOCK_UPGRADING;
+    return under_way < SECURE_AT_ONCE ? SECURE_AT_ONCE - under_way : 0;
+}
+
 void sockets_tick(struct probe *p)
 {
     curl_loop_turn(&p->loops[LOOP_SOCKETS]);
@@ -308,13 +321,14 @@ void sockets_tick(struct probe *p)
     if (now < p->socks_due)
         return;
     p->socks_due = INT64_MAX;
+    unsigned room = room_to_dial(p);
     for (unsigned i = 0; i < p->r.ws.wanted; i++) {
         struct wsock *s = &p->socks[i];
-        if (s->state != SOCK_OPEN && now >= s->due) {
-            if (s->state == SOCK_AWAY)
-                sock_dial(p, s);
-            else
-                sock_refused(p, s, "no websocket within 5 s");
+        if (s->state > SOCK_AWAY && s->state != SOCK_OPEN && now >= s->due) {
+            sock_refused(p, s, "no websocket within 5 s");
+        } else if (s->state == SOCK_AWAY && now >= s->due && room) {
+            sock_dial(p, s);
+            room--;
         }
         if (s->state != SOCK_OPEN && s->due < next)
             next = s->due;

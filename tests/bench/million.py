@@ -13,7 +13,7 @@ CYCLES = 1 if SHORT else 4     # at least: each a promote, and a promote that is
 SOCKETS = 200
 BUSY_MAX = 70
 LOOK = 2 if SHORT else 5       # seconds for each rate that is tried
-RATES = [500, 700, 1000] if SHORT else [1000, 1400, 2000, 2800, 4000, 4800, 5600, 6400, 7200, 8000, 9000, 10000, 12000, 14000]
+RATES = [500, 700, 1000] if SHORT else [1000, 1400, 2000, 2800, 4000, 4800, 5600, 6400, 7200, 8000, 9000, 10000, 12000, 14000, 16000, 18000, 20000]
 
 
 def try_rate(service, rate):

@@ -106,12 +106,13 @@ def test_two_answers_to_one_request(faulty, probe):
 def test_a_frozen_second_is_charged_to_all_that_should_have_been_answered(faulty, probe):
     j = probe(faulty("freeze=1@200")[0], duration="3s")
     assert j["lost"] == 0
-    assert 990 <= j["longest_gap_ms"] <= 1200
-    assert j["longest_gap_at_ms"] == pytest.approx(995, abs=60)
+    late = j["lateness_ms"]["max"]  # what a busy machine adds
+    assert 990 - late <= j["longest_gap_ms"] <= 1200 + late
+    assert j["longest_gap_at_ms"] == pytest.approx(995, abs=60 + late)
     # a third of all requests fell into it, evenly: a closed loop would have seen a single slow one
-    assert j["latency_ms"]["max"] == pytest.approx(1000, rel=0.15)
-    assert j["latency_ms"]["p90"] == pytest.approx(700, rel=0.2)
-    assert j["latency_ms"]["p50"] < 100
+    assert j["latency_ms"]["max"] == pytest.approx(1000, abs=150 + late)
+    assert j["latency_ms"]["p90"] == pytest.approx(700, abs=140 + late)
+    assert j["latency_ms"]["p50"] < 100 + late
 
 
 def test_a_gap_that_the_probe_slept_through_is_not_the_servers(faulty, build, tmp_path):
@@ -137,10 +138,11 @@ def test_requests_that_find_no_connection_are_counted(faulty, probe):
 
 def test_a_closed_port_is_refused(faulty, probe):
     j = probe(faulty("refuse=0.3@60")[0], duration="2s")
-    assert failed(j)[0] == (60, "reset")
+    assert (60, "reset") in failed(j)
     assert {kind for _, kind in failed(j)} == {"reset", "refused"}
     assert 40 <= j["outcomes"]["refused"] <= 90
-    assert 290 <= j["longest_gap_ms"] <= 500
+    late = j["lateness_ms"]["max"]
+    assert 290 - late <= j["longest_gap_ms"] <= 500 + late
 
 
 def test_nobody_listens(probe, tool):
@@ -263,7 +265,7 @@ def test_the_same_faults_over_tls(faulty, probe, certificate):
     cert, both = certificate
     faults = ["drop@20", "reset@41", "swap@60", "status@80", "error@100", "close@140", "stale@160"]
     url, _ = faulty(*faults, args=["--tls", both])
-    j = probe(over_tls(url), "--cacert", cert, "--timeout", "500ms", "--max-step-back", "20", "--fresh", "5")
+    j = probe(over_tls(url), "--cacert", cert, "--timeout", "3s", "--max-step-back", "20", "--fresh", "5")
     # 41 goes over a kept connection, where libcurl sends it again and would hide it
     assert sorted(failed(j)) == [(20, "timed out"), (41, "reset"), (60, "other's answer"), (80, "status"),
                                  (100, "JSON-RPC error"), (140, "reset"), (160, "stale slot")]
@@ -323,19 +325,28 @@ def over_wss(url):
     return url.replace("ws://127.0.0.1", "wss://localhost")
 
 
-@pytest.mark.parametrize("fault, closed", [(None, 0), ("kick", 0), ("kick-close", 100)])
+@pytest.mark.parametrize("fault, closed", [(None, 0), ("kick", 0), ("kick-close", 40)])
 def test_websockets_over_tls(faulty, probe, certificate, fault, closed):
     """Also beside requests in the clear; many, for so long that libcurl looks after its idle connections."""
     cert, both = certificate
     url, ws = faulty(*([f"{fault}@350", "skip=7@300"] if fault else []), args=["--tls-ws", both, "--slot-ms", "50"])
-    j = probe(url, "--websockets", "100", "--ws-url", over_wss(ws), "--cacert", cert, rate=100, duration="5s")
+    j = probe(url, "--websockets", "40", "--ws-url", over_wss(ws), "--cacert", cert, rate=100, duration="5s")
     w = j["websockets"]
-    assert j["clean"] and w["open"] == 100 and w["refused"] == 0 and w["events"] > 100 * 20, w
+    assert j["clean"] and w["open"] == 40 and w["refused"] == 0 and w["events"] > 40 * 20, w
     if not fault:
-        assert w["stayed"] == 100 and w["drops"] == w["gaps"] == 0
+        assert w["stayed"] == 40 and w["drops"] == w["gaps"] == 0
     else:
-        assert w["stayed"] == 0 and w["drops"] == w["reconnects"] == w["first_try"] == 100 and w["closed"] == closed, w
-        assert w["gaps"] == 100 and w["missed"] == 100 * 7 and w["backward"] == 0, w
+        assert w["stayed"] == 0 and w["drops"] == w["reconnects"] == w["first_try"] == 40 and w["closed"] == closed, w
+        assert w["gaps"] == 40 and w["missed"] == 40 * 7 and w["backward"] == 0, w
+
+
+def test_many_websockets_over_tls_do_not_hold_up_each_other(faulty, probe, certificate):
+    """All are cut at once, and each handshake costs the probe a millisecond."""
+    cert, both = certificate
+    url, ws = faulty("kick@600", args=["--tls-ws", both, "--slot-ms", "400"])
+    j = probe(url, "--websockets", "200", "--ws-url", over_wss(ws), "--cacert", cert, rate=100, duration="9s")
+    w = j["websockets"]
+    assert j["clean"] and w["open"] == 200 and w["drops"] == w["reconnects"] == 200 and w["refused"] == 0, w
 
 
 def test_requests_and_websockets_over_tls_alone(faulty, probe, certificate):
