@@ -35,6 +35,7 @@ void check_traffic(struct check *c);
 void check_instances(struct check *c);
 void check_version(struct check *c);
 void check_system(struct check *c);
+void check_io(struct check *c);
 void check_others(struct check *c);
 void check_boot(struct check *c);
 void check_owner(struct check *c);

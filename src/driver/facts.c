@@ -12,7 +12,7 @@ int check_run_on(const struct driver_ctx *ctx, const struct check_request *rq,
 {
     static look_fn *const looks[] = {
         check_system,  check_paths,   check_volumes, check_ports, check_identities, check_instances,
-        check_traffic, check_version, check_others,  check_boot,  check_owner};
+        check_traffic, check_version, check_others,  check_boot,  check_owner,      check_io};
     struct check c = {.ctx = ctx, .rq = rq, .drivers = drivers, .f = ret};
 
     c.adopted = rq->live != COLOUR_NONE;

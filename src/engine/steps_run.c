@@ -94,10 +94,15 @@ static int running(struct engine *e, const struct plan_step *s, struct err *err)
     return f.state == INSTANCE_RUNNING;
 }
 
+/* The new colour, as long as it does not have the traffic (any more). */
+static bool is_standby(const struct engine *e, const struct plan_step *s)
+{
+    return s->colour == e->up->to && !e->up->flipped;
+}
+
 static int start_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
-    bool standby = s->colour == e->up->to && !e->up->flipped;
-    if (e->runtime->start(&e->ctx, s->colour, standby, err) < 0)
+    if (e->runtime->start(&e->ctx, s->colour, is_standby(e, s), err) < 0)
         return -1;
     struct instance_facts f = {0};
     if (e->runtime->inspect(&e->ctx, s->colour, &f, err) < 0)
@@ -143,7 +148,7 @@ static int priority_apply(struct engine *e, const struct plan_step *s, char *res
                           struct err *err)
 {
     (void)result;
-    return e->runtime->promote(&e->ctx, s->colour, err);
+    return e->runtime->priority(&e->ctx, s->colour, is_standby(e, s), err);
 }
 
 const struct step_ops step_priority = {.apply = priority_apply};

@@ -226,6 +226,12 @@ static void add_flip(struct builder *b, enum colour to)
     s->always = true;
 }
 
+static void add_priority(struct builder *b, enum colour c, const char *role)
+{
+    struct plan_step *s = add(b, ACT_PRIORITY, c, "priority");
+    s->effect = TEXT(b, "give %s the priority and weights of a %s instance", colour_name(c), role);
+}
+
 static void add_drain(struct builder *b, enum colour c)
 {
     const struct spec_traffic *t = &b->goal->side[c]->traffic;
@@ -340,12 +346,11 @@ static void make_promote(struct builder *b)
     add_shadow(b, to);
     add_baseline(b);
     add_flip(b, to);
-    struct plan_step *step = add(b, ACT_PRIORITY, to, "priority");
-    step->effect = TEXT(b, "give %s the priority of a live instance", colour_name(to));
+    add_priority(b, to, "live");
     add_hook(b, to, "after_flip");
     if (s->bake > 0) {
         char words[24];
-        step = add(b, ACT_BAKE, to, "bake");
+        struct plan_step *step = add(b, ACT_BAKE, to, "bake");
         step->effect = TEXT(b, "bake: watch %s's gate for %s; if it fails: %s", colour_name(to),
                             clock_words(words, sizeof(words), s->bake),
                             plan_may_flip_back(s->writes, s->accept_loss)
@@ -375,6 +380,7 @@ static void make_rollback(struct builder *b)
         add_gate(b, g->from, "gate");
         add_probe(b);
         add_flip(b, g->from);
+        add_priority(b, g->to, "standby");
         add_drain(b, g->to);
     }
     struct plan_step *s = add(b, ACT_BOOT_OFF, g->to, "loser-boot-off");

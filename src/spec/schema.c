@@ -182,8 +182,16 @@ const struct schema_key schema_keys[] = {
     ROW("runtime.standby.ionice", T_WORD, runtime.standby_ionice, .fallback = "none",
         .words = ionice_words, .doc = "io class of the standby", .example = "idle"),
     ROW("runtime.standby.cpu_weight", T_INT, runtime.standby_cpu_weight, .fallback = "0",
-        RANGE(0, 10000), .doc = "cgroup v2 cpu.weight of the standby; 0 = not set",
+        RANGE(0, 10000),
+        .doc = "share of cpu time of the standby, 100 being everybody's (cgroup v2 cpu.weight, v1 "
+               "cpu.shares); 0 = not set",
         .example = "50"),
+    ROW("runtime.standby.io_weight", T_INT, runtime.standby_io_weight, .fallback = "0",
+        RANGE(0, 10000),
+        .doc =
+            "the same of io, where the device's scheduler is bfq (`check` says where it is not); "
+            "0 = not set",
+        .example = "20"),
     SECTION("runtime.restart", .doc = "when an instance ends by itself"),
     ROW("runtime.restart.policy", T_WORD, runtime.restart, .fallback = "on-failure",
         .words = restart_words, .doc = "when it is started again", .example = "always"),

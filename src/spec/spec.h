@@ -149,6 +149,7 @@ struct spec_runtime {
     int standby_nice;       /* until promoted */
     int standby_ionice;     /* 0 none, 1 realtime, 2 best effort, 3 idle */
     int standby_cpu_weight; /* 1..10000 (cgroup v2 scale), 0: not set */
+    int standby_io_weight;  /* the same */
     enum spec_restart restart;
     nsec_t restart_delay;
     int restart_max; /* within 10 minutes; then it stays down */

@@ -107,15 +107,19 @@ static bool has(const char *dir, const char *file)
     return access(path, W_OK) == 0;
 }
 
-static bool make_below(const char *parent, const char *name, bool cpu_v2, char *ret, size_t size)
+static void remove_with_parent(const char *dir);
+
+static bool make_below(const char *parent, const char *name, bool v2, char *ret, size_t size)
 {
     if (snprintf(ret, size, "%s/%s", parent, name) >= (int)size)
         return false;
     for (int tries = 0; tries < 3; tries++) { /* the last one of others may take the parent away */
         if (mkdir(parent, 0755) < 0 && errno != EEXIST)
             return false;
-        if (cpu_v2)
+        if (v2) { /* each by itself: one that is v1's here would refuse both */
             (void)put(parent, "cgroup.subtree_control", "+cpu");
+            (void)put(parent, "cgroup.subtree_control", "+io");
+        }
         if (mkdir(ret, 0755) == 0 || errno == EEXIST)
             return has(ret, "cgroup.procs");
         if (errno != ENOENT)
@@ -125,20 +129,51 @@ static bool make_below(const char *parent, const char *name, bool cpu_v2, char *
 }
 
 /* The top of the hierarchy first: a login session's group may be ended with all in it. */
-static bool make_in(const struct hierarchy *h, const char *name, bool cpu_v2, char *ret,
-                    size_t size)
+static bool make_in(const struct hierarchy *h, const char *name, bool v2, char *ret, size_t size)
 {
     for (int i = 0; i < 2; i++) {
         char parent[600];
         snprintf(parent, sizeof(parent), "%s%s/" PARENT, h->mount, i == 0 ? "" : h->own);
-        if (make_below(parent, name, cpu_v2, ret, size))
+        if (make_below(parent, name, v2, ret, size))
             return true;
     }
     ret[0] = '\0';
     return false;
 }
 
-bool sys_cgroup_make(const char *name, struct sys_cgroup *ret)
+/* Whose files weigh io: of the scheduler bfq, of the controller itself (v2's io.cost, v1's cfq). */
+static const struct io_file {
+    const char *name;
+    int most; /* of its scale; 100 is normal in each */
+} io_files[] = {{"io.bfq.weight", 1000},
+                {"io.weight", 10000},
+                {"blkio.bfq.weight", 1000},
+                {"blkio.weight", 1000}};
+
+static bool weighs_io(const char *dir)
+{
+    for (size_t i = 0; i < ARRAY_LEN(io_files); i++)
+        if (has(dir, io_files[i].name))
+            return true;
+    return false;
+}
+
+static void make_io(const char *name, struct sys_cgroup *ret)
+{
+    struct hierarchy h;
+    if (ret->v2 && weighs_io(ret->track)) {
+        memcpy(ret->io, ret->track, sizeof(ret->io));
+        ret->io_v2 = true;
+        return;
+    }
+    if (!find_hierarchy("blkio", &h) || !make_in(&h, name, false, ret->io, sizeof(ret->io)) ||
+        weighs_io(ret->io))
+        return;
+    remove_with_parent(ret->io);
+    ret->io[0] = '\0';
+}
+
+bool sys_cgroup_make(const char *name, bool io, struct sys_cgroup *ret)
 {
     struct hierarchy h;
     *ret = (struct sys_cgroup){0};
@@ -156,7 +191,27 @@ bool sys_cgroup_make(const char *name, struct sys_cgroup *ret)
         (void)make_in(&h, name, false, ret->track, sizeof(ret->track));
     if (ret->track[0] && !ret->cpu[0] && find_hierarchy("cpu", &h))
         (void)make_in(&h, name, false, ret->cpu, sizeof(ret->cpu));
+    if (ret->track[0] && io)
+        make_io(name, ret);
     return ret->track[0] != '\0';
+}
+
+bool sys_cgroup_weighs_cpu(void)
+{
+    struct hierarchy h;
+    char path[300];
+    cleanup_str struct str text = {0};
+    if (find_hierarchy("cpu", &h))
+        return has(h.mount, "cgroup.procs");
+    if (!find_hierarchy(NULL, &h))
+        return false;
+    snprintf(path, sizeof(path), "%s/cgroup.controllers", h.mount);
+    if (sys_file_read(path, 4096, &text, NULL) < 0 || !has(h.mount, "cgroup.subtree_control"))
+        return false;
+    for (const char *p = str_cstr(&text); *p; p += strcspn(p, " \n"), p += strspn(p, " \n"))
+        if (strcspn(p, " \n") == 3 && strncmp(p, "cpu", 3) == 0)
+            return true;
+    return false;
 }
 
 void sys_cgroup_leave_unit(void)
@@ -179,6 +234,8 @@ int sys_cgroup_join(const struct sys_cgroup *cg, pid_t pid)
         return -1;
     if (cg->cpu[0] && !cg->cpu_v2)
         (void)put(cg->cpu, "cgroup.procs", text);
+    if (cg->io[0] && !cg->io_v2)
+        (void)put(cg->io, "cgroup.procs", text);
     return 0;
 }
 
@@ -292,6 +349,31 @@ int sys_cgroup_weight(const struct sys_cgroup *cg, int weight)
     return put(cg->cpu, cg->cpu_v2 ? "cpu.weight" : "cpu.shares", text);
 }
 
+/* 100..10000 onto 100..most, so that 100 stays what everybody else has. */
+static int scaled(int weight, int most)
+{
+    return weight <= 100 ? weight : 100 + (int)((int64_t)(weight - 100) * (most - 100) / 9900);
+}
+
+int sys_cgroup_io_weight(const struct sys_cgroup *cg, int weight)
+{
+    int done = 0, failed = ENOTSUP;
+    for (size_t i = 0; cg->io[0] && i < ARRAY_LEN(io_files); i++) {
+        char text[24];
+        if (!has(cg->io, io_files[i].name))
+            continue;
+        int w = scaled(weight, io_files[i].most);
+        snprintf(text, sizeof(text), "%d",
+                 w < 10 && str_eq(io_files[i].name, "blkio.weight") ? 10 : w);
+        if (put(cg->io, io_files[i].name, text) == 0)
+            done++;
+        else
+            failed = errno;
+    }
+    errno = failed;
+    return done ? 0 : -1;
+}
+
 static void remove_dir(const char *dir, int depth);
 
 struct removal {
@@ -339,4 +421,6 @@ void sys_cgroup_remove(const struct sys_cgroup *cg)
         remove_with_parent(cg->track);
     if (cg->cpu[0] && !cg->cpu_v2)
         remove_with_parent(cg->cpu);
+    if (cg->io[0] && !cg->io_v2)
+        remove_with_parent(cg->io);
 }

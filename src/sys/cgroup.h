@@ -15,11 +15,16 @@ struct sys_cgroup {
     bool v2;         /* cgroup.freeze and cgroup.kill, else freezer.state */
     char cpu[320];   /* where the weight is set; "" if nowhere */
     bool cpu_v2;     /* cpu.weight, else cpu.shares */
+    char io[320];    /* where io is weighed; "" if nowhere, or not wanted */
+    bool io_v2;      /* in the group `track` */
 };
 
-/* Makes (or finds) the group `name`, a single path part. False: not allowed here, *ret has no
- * track. */
-bool sys_cgroup_make(const char *name, struct sys_cgroup *ret);
+/* Makes (or finds) the group `name`, a single path part; io: also one that weighs io. False: not
+ * allowed here, *ret has no track. */
+bool sys_cgroup_make(const char *name, bool io, struct sys_cgroup *ret);
+
+/* Whether such a group would weigh cpu time here. Makes nothing. */
+bool sys_cgroup_weighs_cpu(void);
 
 /* Moves a process in. -1 with errno. */
 int sys_cgroup_join(const struct sys_cgroup *cg, pid_t pid);
@@ -34,7 +39,10 @@ bool sys_cgroup_frozen(const struct sys_cgroup *cg);
 
 int sys_cgroup_kill(
     const struct sys_cgroup *cg); /* SIGKILL to all; callers wait until it is empty */
-int sys_cgroup_weight(const struct sys_cgroup *cg, int weight); /* 1..10000, 100 is normal */
+/* Of cpu time, of io: 1..10000, 100 is normal. -1 with errno (ENOTSUP: nothing here weighs it). Io
+ * is weighed by a device's scheduler alone: sys_io_device() tells. */
+int sys_cgroup_weight(const struct sys_cgroup *cg, int weight);
+int sys_cgroup_io_weight(const struct sys_cgroup *cg, int weight);
 /* Takes the calling process out of the unit or session it was started from, whose end would end it
  * (a boot unit that has done its work, a login): into a v2 group for processes of ours that outlive
  * their command. Best effort. */

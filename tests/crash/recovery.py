@@ -50,7 +50,7 @@ STEPS = collections.OrderedDict([
     ("prepare", ["check", "validate", "clone", "boot-on", "start", "gate"]),
     ("promote", ["gate", "shadow", "baseline", "preview", "flip", "verify", "priority", "bake"]),
     ("finish", ["probe", "drain", "boot-off", "stop"]),
-    ("rollback", ["boot-on", "start", "gate", "probe", "preview", "flip", "verify", "drain", "loser-boot-off", "stop"]),
+    ("rollback", ["boot-on", "start", "gate", "probe", "preview", "flip", "verify", "priority", "drain", "loser-boot-off", "stop"]),
     ("cleanup", ["stop", "destroy-VOLUME", "forget"]),
 ])
 

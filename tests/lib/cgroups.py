@@ -14,8 +14,10 @@ def remove_left(folder):
             run = json.loads(record.read_text())
         except ValueError:
             continue
-        groups |= {run[key] for key in ("cgroup", "cgroup_cpu") if run.get(key)}
+        groups |= {run[key] for key in ("cgroup", "cgroup_cpu", "cgroup_io") if run.get(key)}
     wait_for(lambda: all(_gone(g) for g in groups), f"the control groups to go: {groups}")
+    for parent in {os.path.dirname(g) for g in groups}:
+        _gone(parent)       # stays while it has others
 
 
 def _gone(group):

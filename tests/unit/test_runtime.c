@@ -66,9 +66,53 @@ static void the_child_gets_what_the_spec_says(void **state)
     unsetenv("CHANGEOVER_SECRET");
     if (getuid() != 0)
         return; /* only root may lower it again */
-    assert_int_equal(process_promote(&r->ctx, BLUE, &err), 0);
+    assert_int_equal(process_priority(&r->ctx, BLUE, false, &err), 0);
     assert_int_equal(getpriority(PRIO_PROCESS, (id_t)pid), 0);
-    assert_int_equal(process_promote(&r->ctx, BLUE, &err), 0);
+    assert_int_equal(process_priority(&r->ctx, BLUE, false, &err), 0);
+}
+
+static int number_in(const char *dir, const char *file)
+{
+    cleanup_free char *path = x_asprintf("%s/%s", dir, file);
+    cleanup_str struct str text = {0};
+    return sys_file_read(path, 100, &text, NULL) < 0 ? -1 : atoi(str_cstr(&text));
+}
+
+/* Real control groups, of whatever kind there is: lifted when it is promoted, given back when it is
+ * not any more, kept over a restart, and gone with it. */
+static void a_standby_weighs_less_until_promoted(void **state)
+{
+    struct rig *r = *state;
+    struct err err = {0};
+    r->spec[BLUE].runtime.standby_cpu_weight = 50;
+    r->spec[BLUE].runtime.standby_io_weight = 20;
+    r->spec[BLUE].runtime.restart = RESTART_ALWAYS;
+    assert_int_equal(process_start(&r->ctx, BLUE, true, &err), 0);
+    struct sys_cgroup g = record(r, BLUE).cgroup;
+    if (!g.cpu[0])
+        return; /* nothing weighs cpu time here */
+    const char *file = g.cpu_v2 ? "cpu.weight" : "cpu.shares";
+    int low = g.cpu_v2 ? 50 : 512, full = g.cpu_v2 ? 100 : 1024;
+    assert_int_equal(number_in(g.cpu, file), low);
+    assert_int_equal(process_priority(&r->ctx, BLUE, false, &err), 0);
+    assert_int_equal(number_in(g.cpu, file), full);
+    pid_t was = facts(r, BLUE).pid.pid;
+    kill(was, SIGKILL);
+    eventually(facts(r, BLUE).pid.pid > 0 && facts(r, BLUE).pid.pid != was &&
+               record(r, BLUE).phase == RUN_RUNNING);
+    assert_int_equal(number_in(g.cpu, file), full);
+    assert_int_equal(process_priority(&r->ctx, BLUE, true, &err), 0);
+    assert_int_equal(number_in(g.cpu, file), low);
+    if (g.io[0]) {
+        const char *io = g.io_v2 ? "io.bfq.weight" : "blkio.bfq.weight";
+        if (number_in(g.io, io) >= 0)
+            assert_int_equal(number_in(g.io, io), 20);
+        assert_int_equal(process_priority(&r->ctx, BLUE, false, &err), 0);
+        if (number_in(g.io, io) >= 0)
+            assert_int_equal(number_in(g.io, io), 100);
+    }
+    stop(r, BLUE);
+    eventually(!sys_path_exists(g.cpu) && !sys_path_exists(g.io) && !sys_path_exists(g.track));
 }
 
 static void a_start_that_cannot_work_says_why(void **state)
@@ -427,6 +471,7 @@ static int run(const char *name)
     const struct CMUnitTest tests[] = {
         rigged(it_starts_is_seen_and_stops),
         rigged(the_child_gets_what_the_spec_says),
+        rigged(a_standby_weighs_less_until_promoted),
         rigged(a_start_that_cannot_work_says_why),
         rigged(an_end_is_recorded_and_its_words_are_kept),
         rigged(it_is_restarted_by_policy),

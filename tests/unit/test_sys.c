@@ -8,6 +8,7 @@
 #include "fake_http.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/iodevice.h"
 #include "sys/lock.h"
 #include "sys/portmap.h"
 #include "sys/proc.h"
@@ -209,9 +210,45 @@ static void the_sockets_of_another_network_are_seen(void **state)
     free(ports);
 }
 
+static void a_path_lies_in_the_deepest_mount(void **state)
+{
+    (void)state;
+    static const char info[] =
+        "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+        "30 22 0:40 / /srv rw - zfs tank/srv rw,xattr\n"
+        "31 30 0:41 / /srv/with\\040blank rw shared:2 master:1 - btrfs /dev/sdb1 rw\n"
+        "32 22 0:42 / /srvother rw - tmpfs tmpfs rw\n"
+        "33 30 0:43 / /srv/data rw - ext4 /dev/sdc rw\n"
+        "34 30 0:44 / /srv/data rw - xfs /dev/sdd rw\n";
+    static const struct {
+        const char *path, *fs, *source;
+    } cases[] = {
+        {"/", "ext4", "/dev/vda"},
+        {"/srv", "zfs", "tank/srv"},
+        {"/srv/x/y", "zfs", "tank/srv"},
+        {"/srvotherwise", "ext4", "/dev/vda"},
+        {"/srvother/a", "tmpfs", "tmpfs"},
+        {"/srv/with blank/a", "btrfs", "/dev/sdb1"},
+        {"/srv/data/green", "xfs", "/dev/sdd"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char fs[32], source[64];
+        assert_true(sys_io_mount(info, cases[i].path, fs, sizeof(fs), source, sizeof(source)));
+        assert_string_equal(fs, cases[i].fs);
+        assert_string_equal(source, cases[i].source);
+    }
+    char fs[32], source[64], name[32];
+    assert_false(sys_io_mount("", "/", fs, sizeof(fs), source, sizeof(source)));
+    sys_io_scheduler("none mq-deadline [bfq] kyber\n", name, sizeof(name));
+    assert_string_equal(name, "bfq");
+    sys_io_scheduler("none\n", name, sizeof(name));
+    assert_string_equal(name, "none");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_path_lies_in_the_deepest_mount),
         cmocka_unit_test(files_are_replaced_whole),
         cmocka_unit_test(the_sockets_of_another_network_are_seen),
         cmocka_unit_test(programs_run_with_a_deadline),

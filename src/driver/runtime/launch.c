@@ -197,6 +197,7 @@ void launch_priorities(const struct spec_runtime *r, bool standby, struct launch
     l->nice = standby ? r->standby_nice : r->nice;
     l->ioclass = standby ? r->standby_ionice : 0;
     l->weight = standby && r->standby_cpu_weight ? r->standby_cpu_weight : 100;
+    l->io_weight = standby || !r->standby_io_weight ? r->standby_io_weight : 100;
 }
 
 static int build_program(const struct driver_ctx *ctx, enum colour c, const char *dir,

@@ -23,5 +23,5 @@ void adopted_done(struct adopted *a);
 must_check int launch_build(const struct driver_ctx *ctx, enum colour c, bool standby,
                             struct launch *l, struct err *err);
 
-/* Niceness, io class and cpu weight of a standby or of live. */
+/* Niceness, io class, cpu and io weight of a standby or of live. */
 void launch_priorities(const struct spec_runtime *r, bool standby, struct launch *l);

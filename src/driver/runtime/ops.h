@@ -50,8 +50,10 @@ typedef int runtime_start_fn(const struct driver_ctx *ctx, enum colour c, bool s
  * Again: stopped already is success. */
 typedef int runtime_stop_fn(const struct driver_ctx *ctx, enum colour c, struct err *err);
 
-/* Priority, io class and cpu weight of live; safe to repeat. */
-typedef int runtime_promote_fn(const struct driver_ctx *ctx, enum colour c, struct err *err);
+/* Priority, io class, cpu and io weight of a standby or of live, for all that runs of it and for
+ * its restarts. Safe to repeat; what is not allowed is a warning. */
+typedef int runtime_priority_fn(const struct driver_ctx *ctx, enum colour c, bool standby,
+                                struct err *err);
 
 /* Stops every process of the instance where it is (cgroup freezer, else SIGSTOP), held by a child
  * that thaws when its pipe ends (we die) or at `ceiling`. *ret_fd: close it to thaw; runtime_thawed
@@ -84,7 +86,7 @@ struct runtime_ops {
     runtime_validate_fn *validate;
     runtime_start_fn *start;
     runtime_stop_fn *stop;
-    runtime_promote_fn *promote;
+    runtime_priority_fn *priority;
     runtime_freeze_fn *freeze;
     runtime_thaw_fn *thaw;
     runtime_boot_fn *boot;

@@ -180,7 +180,7 @@ int process_boot(const struct driver_ctx *ctx, enum colour c, bool on, struct er
 }
 
 /* A restart after this uses the new values too: they are in instance.json first. */
-int process_promote(const struct driver_ctx *ctx, enum colour c, struct err *err)
+int process_priority(const struct driver_ctx *ctx, enum colour c, bool standby, struct err *err)
 {
     cleanup_free char *dir = run_dir(ctx, c);
     cleanup_free struct process_view *v = x_alloc(sizeof(*v));
@@ -191,11 +191,11 @@ int process_promote(const struct driver_ctx *ctx, enum colour c, struct err *err
     if (v->run.adopted)
         return 0; /* it never was a standby of ours */
     if (launch_read(dir, &l, &none) == 0) {
-        launch_priorities(&ctx->side[c]->runtime, false, &l);
+        launch_priorities(&ctx->side[c]->runtime, standby, &l);
         if (launch_write(dir, &l, err) < 0)
             return -1;
     }
-    launch_priorities(&ctx->side[c]->runtime, false, &l);
+    launch_priorities(&ctx->side[c]->runtime, standby, &l);
     int failed = 0;
     run_tree(&v->run, v->left, RUN_TREE_MAX, &v->left_n);
     for (size_t i = 0; i < v->left_n; i++) {
@@ -205,10 +205,14 @@ int process_promote(const struct driver_ctx *ctx, enum colour c, struct err *err
     }
     if (v->run.cgroup.cpu[0] && v->left_n && sys_cgroup_weight(&v->run.cgroup, l.weight) < 0)
         failed = errno;
+    if (v->run.cgroup.io[0] && v->left_n && l.io_weight &&
+        sys_cgroup_io_weight(&v->run.cgroup, l.io_weight) < 0)
+        failed = errno;
     if (failed)
-        event_warn(ctx->sink,
-                   "%s keeps a standby's priority (nice %d was meant): %s; `renice` it as root",
-                   colour_name(c), l.nice, strerror(failed));
+        event_warn(
+            ctx->sink,
+            "%s does not get the priority of %s (nice %d was meant): %s; `renice` it as root",
+            colour_name(c), standby ? "a standby" : "live", l.nice, strerror(failed));
     return 0;
 }
 
@@ -218,7 +222,7 @@ const struct runtime_ops runtime_process = {
     .validate = process_validate,
     .start = process_start,
     .stop = process_stop,
-    .promote = process_promote,
+    .priority = process_priority,
     .freeze = process_freeze,
     .thaw = process_thaw,
     .boot = process_boot,

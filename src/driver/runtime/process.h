@@ -21,7 +21,7 @@ runtime_inspect_fn process_inspect;
 runtime_validate_fn process_validate;
 runtime_start_fn process_start;
 runtime_stop_fn process_stop;
-runtime_promote_fn process_promote;
+runtime_priority_fn process_priority;
 runtime_freeze_fn process_freeze;
 runtime_thaw_fn process_thaw;
 runtime_boot_fn process_boot;

@@ -128,8 +128,10 @@ int run_read(const char *dir, struct run *ret, struct err *err)
     get_text(j, "text", r.text, sizeof(r.text));
     get_text(j, "cgroup", r.cgroup.track, sizeof(r.cgroup.track));
     get_text(j, "cgroup_cpu", r.cgroup.cpu, sizeof(r.cgroup.cpu));
+    get_text(j, "cgroup_io", r.cgroup.io, sizeof(r.cgroup.io));
     r.cgroup.v2 = json_is_true(json_object_get(j, "cgroup_v2"));
     r.cgroup.cpu_v2 = json_is_true(json_object_get(j, "cgroup_cpu_v2"));
+    r.cgroup.io_v2 = json_is_true(json_object_get(j, "cgroup_io_v2"));
     sys_boot_id(boot);
     if (strcmp(boot, r.boot_id) != 0) { /* these pids are somebody else's by now */
         r.pid = r.shim = (struct proc_id){0};
@@ -157,8 +159,10 @@ int run_write(const char *dir, const struct run *r, struct err *err)
     put_text(j, "text", r->text);
     put_text(j, "cgroup", r->cgroup.track);
     put_text(j, "cgroup_cpu", r->cgroup.cpu);
+    put_text(j, "cgroup_io", r->cgroup.io);
     (void)json_object_set_new(j, "cgroup_v2", json_boolean(r->cgroup.v2));
     (void)json_object_set_new(j, "cgroup_cpu_v2", json_boolean(r->cgroup.cpu_v2));
+    (void)json_object_set_new(j, "cgroup_io_v2", json_boolean(r->cgroup.io_v2));
     return run_record_write(dir, "run.json", j, err);
 }
 
@@ -240,6 +244,7 @@ static void launch_from(const json_t *j, struct launch *l)
     l->nice = (int)get_number(j, "nice");
     l->ioclass = (int)get_number(j, "ioclass");
     l->weight = (int)get_number(j, "cpu_weight");
+    l->io_weight = (int)get_number(j, "io_weight");
     l->restart = (enum spec_restart)get_number(j, "restart");
     l->restart_delay = get_number(j, "restart_delay_ns");
     l->restart_max = (int)get_number(j, "restart_max");
@@ -289,6 +294,7 @@ int launch_write(const char *dir, const struct launch *l, struct err *err)
     put_number(j, "nice", l->nice);
     put_number(j, "ioclass", l->ioclass);
     put_number(j, "cpu_weight", l->weight);
+    put_number(j, "io_weight", l->io_weight);
     put_number(j, "restart", l->restart);
     put_number(j, "restart_delay_ns", l->restart_delay);
     put_number(j, "restart_max", l->restart_max);

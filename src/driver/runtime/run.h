@@ -48,6 +48,7 @@ struct launch {
     size_t limits_n;
     mode_t umask;
     int nice, ioclass, weight;
+    int io_weight; /* 0: its io is not weighed at all */
     enum spec_restart restart;
     nsec_t restart_delay;
     int restart_max;

@@ -107,16 +107,19 @@ static struct sys_launch launch_of(const struct shim *s)
 static void group_join(struct shim *s)
 {
     struct sys_cgroup *g = &s->run.cgroup;
-    if (!sys_cgroup_make(s->launch.cgroup, g))
+    if (!sys_cgroup_make(s->launch.cgroup, s->launch.io_weight > 0, g))
         return;
     if (sys_cgroup_frozen(g)) /* left so by a freeze whose holder and instance were both killed */
         (void)sys_cgroup_freeze(g, false, NSEC_S);
     if (sys_cgroup_join(g, s->run.pid.pid) < 0) {
         sys_cgroup_remove(g);
         *g = (struct sys_cgroup){0};
-    } else if (s->launch.weight > 0) {
-        (void)sys_cgroup_weight(g, s->launch.weight);
+        return;
     }
+    if (s->launch.weight > 0)
+        (void)sys_cgroup_weight(g, s->launch.weight);
+    if (g->io[0])
+        (void)sys_cgroup_io_weight(g, s->launch.io_weight);
 }
 
 /* A child that waits, in its group, known on disk. */
