@@ -22,7 +22,7 @@ struct guard_ctx {
     const struct cmd_call *call;
     const char *service_dir;
     struct guard_failover *failover; /* NULL: the other guard's duty */
-    char thawed[64]; /* the attempt of a clone after whose end nothing was left frozen */
+    char thawed[96]; /* the attempt of a step after whose end nothing was left frozen */
     bool said_late;
 };
 
@@ -54,17 +54,27 @@ static bool ours(const struct session *s)
            journal_meta_get(s->j, OURS, &begun, &ignored) > 0 && str_eq(str_cstr(&begun), s->up.id);
 }
 
-/* A clone was killed, and whoever held the freeze may have been, too. */
-static bool clone_killed(const struct guard_ctx *g, const struct session *s, char key[64])
+/* Steps that freeze a colour: when one was killed, whoever held the freeze may have been, too. */
+static const struct freezer {
+    const char *step;
+    bool standby; /* the new colour; else the old one */
+} freezers[] = {{"prepare/clone", false}, {"prepare/gate", true}, {"promote/gate", true}};
+
+static const struct freezer *freezer_killed(const struct guard_ctx *g, const struct session *s,
+                                            char key[96])
 {
-    struct step_row row;
     struct err ignored = {0};
-    if (s->up.state != STATE_PREPARING ||
-        journal_step(s->j, s->up.id, "prepare/clone", &row, &ignored) < 0 ||
-        row.status != STEP_INTENDED)
-        return false;
-    str_format(key, 64, "%s %d", s->up.id, row.attempt);
-    return !str_eq(key, g->thawed);
+    if (s->up.flipped || (s->up.state != STATE_PREPARING && s->up.state != STATE_PROMOTING))
+        return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(freezers); i++) {
+        struct step_row row;
+        if (journal_step(s->j, s->up.id, freezers[i].step, &row, &ignored) < 0 ||
+            row.status != STEP_INTENDED)
+            continue;
+        str_format(key, 96, "%s %s %d", s->up.id, freezers[i].step, row.attempt);
+        return str_eq(key, g->thawed) ? NULL : &freezers[i];
+    }
+    return NULL;
 }
 
 /* While a command is at work its own waits do these duties. */
@@ -87,14 +97,16 @@ static int answer_silence(struct session *s, struct err *err)
 /* Under the lock, with everything read anew. */
 static int act(struct guard_ctx *g, struct session *s, struct err *err)
 {
-    char key[64];
+    char key[96];
     if (silent(g, s) && answer_silence(s, err) < 0)
         return -1;
     if (ours(s) && (flow_rollback(&s->engine, SILENCE, err) < 0 ||
                     journal_meta_set(s->j, OURS, NULL, err) < 0))
         return -1;
-    if (clone_killed(g, s, key)) {
-        if (s->engine.runtime->thaw(&s->engine.ctx, s->up.from, -1, NULL, err) < 0)
+    const struct freezer *f = freezer_killed(g, s, key);
+    if (f) {
+        enum colour frozen = f->standby ? s->up.to : s->up.from;
+        if (s->engine.runtime->thaw(&s->engine.ctx, frozen, -1, NULL, err) < 0)
             return -1;
         str_format(g->thawed, sizeof(g->thawed), "%s", key);
     }
@@ -106,7 +118,7 @@ static int duty(void *ctx, struct err *err)
 {
     struct guard_ctx *g = ctx;
     cleanup_session struct session look;
-    char key[64];
+    char key[96];
     if (session_open(&look, g->call, 0, NULL, err) < 0)
         return sys_path_exists(g->service_dir) ? -1 : 1;
     if (!look.open)
@@ -114,7 +126,7 @@ static int duty(void *ctx, struct err *err)
     struct err failover_err = {0};
     int failover =
         g->failover ? guard_failover_round(g->failover, g->call, &look, &failover_err) : 0;
-    bool act_now = silent(g, &look) || ours(&look) || clone_killed(g, &look, key) ||
+    bool act_now = silent(g, &look) || ours(&look) || freezer_killed(g, &look, key) ||
                    engine_space_low(&look.engine);
     if (act_now && !command_at_work(&look)) {
         cleanup_session struct session s;

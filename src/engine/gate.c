@@ -261,6 +261,8 @@ static int nap(const struct wait *k, nsec_t until, struct err *err)
     for (nsec_t now = sys_clock_mono();; now = sys_clock_mono()) {
         if (driver_poll(k->w->ctx))
             return err_set(err, ERR_INTERRUPTED, "%s: asked to end", what(k));
+        if (k->w->rq.between && k->w->rq.between(k->w->rq.between_ctx, err) < 0)
+            return -1;
         if (now >= until)
             return 0;
         sys_sleep(until - now < NAP_MAX ? until - now : NAP_MAX);

@@ -16,6 +16,10 @@ struct gate_request {
     nsec_t deadline;            /* duration; 0: the spec's */
     const char *what;           /* for the progress line: "standby blue catches up" */
     nsec_t try_timeout;         /* of one question; 0: the gate's own (status: 500 ms) */
+    /* Called about every 100 ms between two looks; may take its time. -1 ends the wait. NULL:
+     * nobody. */
+    int (*between)(void *ctx, struct err *err);
+    void *between_ctx;
     bool passed_before; /* it just passed: a number not yet seen to move is no failure, one that
                            stands is */
 };

@@ -1,4 +1,5 @@
 /* Steps that wait for a colour to be good: gate, shadow and bake. */
+#include "engine/brake.h"
 #include "engine/engine.h"
 #include "engine/gate.h"
 #include "engine/prober.h"
@@ -31,17 +32,46 @@ static struct gate_request request(struct engine *e, const struct plan_step *s, 
     };
 }
 
+static void brake_free_p(struct brake **b)
+{
+    brake_free(*b);
+}
+
+static int turn(void *ctx, struct err *err)
+{
+    return brake_turn(ctx, err);
+}
+
+/* A standby that catches up must not slow live down. */
+static int start_brake(struct engine *e, const struct plan_step *s, struct gate_request *rq,
+                       struct brake **ret, struct err *err)
+{
+    if (e->up->flipped || s->colour != e->up->to || !brake_wanted(e->ctx.side[s->colour]))
+        return 0;
+    if (brake_start(&e->ctx, e->runtime, e->up->from, s->colour, ret, err) < 0)
+        return -1;
+    rq->between = turn;
+    rq->between_ctx = *ret;
+    return 0;
+}
+
 static int gate_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
     char what[64], words[24];
     snprintf(what, sizeof(what), "%s catches up", colour_name(s->colour));
     struct gate_request rq = request(e, s, what);
+    cleanup(brake_free_p) struct brake *brake = NULL;
+    if (start_brake(e, s, &rq, &brake, err) < 0)
+        return -1;
     nsec_t begun = sys_clock_mono();
     if (gate_wait(&e->ctx, &rq, err) < 0)
         return -1;
-    snprintf(result, STEP_RESULT, "%s passed every gate %d times in a row after %s",
+    char paused[128] = "";
+    if (brake)
+        brake_words(brake, paused, sizeof(paused));
+    snprintf(result, STEP_RESULT, "%s passed every gate %d times in a row after %s%s",
              colour_name(s->colour), e->ctx.side[s->colour]->gate.passes,
-             clock_words(words, sizeof(words), sys_clock_mono() - begun));
+             clock_words(words, sizeof(words), sys_clock_mono() - begun), paused);
     return 0;
 }
 

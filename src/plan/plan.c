@@ -128,12 +128,19 @@ static void add_gate(struct builder *b, enum colour c, const char *name)
     cleanup_str struct str names = {0};
     for (size_t i = 0; i < s->gate.n; i++)
         str_addf(&names, "%s%s", i ? ", " : "", s->gate.gates[i].name);
-    char every[24], most[24];
+    char every[24], most[24], limit[24], pause[24];
+    const struct spec_brake *brake = &s->runtime.brake;
+    bool standby = c == b->goal->to && b->plan->phase != PHASE_ROLLBACK;
     step->effect =
-        TEXT(b, "wait until %s passes %d times in a row, every %s, at most %s: %s", colour_name(c),
-             s->gate.passes, clock_words(every, sizeof(every), s->gate.interval),
+        TEXT(b, "wait until %s passes %d times in a row, every %s, at most %s: %s%s",
+             colour_name(c), s->gate.passes, clock_words(every, sizeof(every), s->gate.interval),
              clock_words(most, sizeof(most), s->gate.deadline),
-             s->gate.n ? str_cstr(&names) : "(the spec names no gates)");
+             s->gate.n ? str_cstr(&names) : "(the spec names no gates)",
+             !standby || !brake->p99
+                 ? ""
+                 : TEXT(b, "; while %s's p99 is over %s, %s is paused, at most %s at once",
+                        colour_name(colour_other(c)), clock_words(limit, sizeof(limit), brake->p99),
+                        colour_name(c), clock_words(pause, sizeof(pause), brake->max_pause)));
     step->always = true;
 }
 

@@ -215,12 +215,38 @@ static void volume_rules(struct loader *l)
     }
 }
 
+#define BRAKE_REQUESTS 50 /* of a window: the p99 of fewer is the slowest one alone */
+
+static void brake_rules(struct loader *l)
+{
+    struct spec_brake *b = &l->spec->runtime.brake;
+    const struct yaml_mark at = loader_mark(l, "runtime.standby.brake");
+    const struct yaml_pair *runtime = yaml_get(l->root, "runtime");
+    const struct yaml_pair *standby = runtime ? yaml_get(runtime->value, "standby") : NULL;
+    if (!b->ask.port)
+        b->ask.port = l->spec->traffic.port;
+    if (!b->ask.path)
+        b->ask.path = b->ask.method ? "/" : l->spec->traffic.health_path;
+    if (!standby || !yaml_get(standby->value, "brake"))
+        return;
+    if (b->p99 == 0)
+        loader_wrong(l, at,
+                     "key 'runtime.standby.brake.p99' is missing (from what on live is slow); "
+                     "write for example `p99: 50ms`");
+    if (b->window / NSEC_MS * b->rate / 1000 < BRAKE_REQUESTS)
+        loader_wrong(l, at,
+                     "runtime.standby.brake: window and rate make less than %d requests, too few "
+                     "for a p99; write a longer `window` or a higher `rate`",
+                     BRAKE_REQUESTS);
+}
+
 void loader_rules(struct loader *l)
 {
     struct spec *s = l->spec;
     traffic_rules(l);
     gate_rules(l);
     loader_shadow_rules(l);
+    brake_rules(l);
     version_rule(l);
     volume_rules(l);
     loader_probe_rules(l);

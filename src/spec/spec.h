@@ -136,6 +136,14 @@ struct spec_limit {
     uint64_t soft, hard; /* UINT64_MAX: unlimited */
 };
 
+/* Pauses the standby while live is slow; p99 0: no brake. */
+struct spec_brake {
+    nsec_t p99;            /* most of live's */
+    struct spec_query ask; /* what live is asked: port, method, params, path */
+    int rate;              /* requests a second */
+    nsec_t window, max_pause;
+};
+
 struct spec_runtime {
     const char *driver; /* "process" */
     struct strv command;
@@ -150,6 +158,7 @@ struct spec_runtime {
     int standby_ionice;     /* 0 none, 1 realtime, 2 best effort, 3 idle */
     int standby_cpu_weight; /* 1..10000 (cgroup v2 scale), 0: not set */
     int standby_io_weight;  /* the same */
+    struct spec_brake brake;
     enum spec_restart restart;
     nsec_t restart_delay;
     int restart_max; /* within 10 minutes; then it stays down */
