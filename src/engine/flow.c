@@ -277,6 +277,14 @@ static int begin_promote(struct engine *e, nsec_t within, struct err *err)
     return flow_commit(e, &was, ok, err);
 }
 
+/* A confirm that was killed is gone on with as a promote, but whoever confirmed has decided. */
+static bool confirmed(struct engine *e)
+{
+    struct err ignored = {0};
+    cleanup_str struct str id = {0};
+    return journal_meta_get(e->j, CONFIRMED, &id, &ignored) > 0 && str_eq(str_cstr(&id), e->up->id);
+}
+
 static int promote(struct engine *e, nsec_t confirm_within, struct err *err)
 {
     if (kept_confirm(e, &confirm_within, err) < 0 ||
@@ -299,7 +307,7 @@ static int promote(struct engine *e, nsec_t confirm_within, struct err *err)
 
 int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
 {
-    e->probe_decides = true;
+    e->probe_decides = !confirmed(e);
     int r = promote(e, confirm_within, err);
     prober_end(e);
     return r;
@@ -335,10 +343,11 @@ int flow_confirm(struct engine *e, struct err *err)
 {
     flow_headline(e, "confirm: the new colour stays");
     /* From here on silence must not roll back any more. */
-    if (flow_enter(e, STATE_PROMOTING, true, err) < 0)
+    if (journal_meta_set(e->j, CONFIRMED, e->up->id, err) < 0 ||
+        flow_enter(e, STATE_PROMOTING, true, err) < 0)
         return -1;
     int r = finish(e, err);
-    prober_end(e); /* it was only looked at: whoever confirms has decided */
+    prober_end(e); /* it only looked on */
     return r;
 }
 

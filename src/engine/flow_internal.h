@@ -3,6 +3,7 @@
 
 #include "engine/flow.h"
 
+#define CONFIRMED "confirmed"           /* meta: the upgrade that was */
 #define CONFIRM_WITHIN "confirm_within" /* meta: what promote --confirm-within was asked for */
 
 must_check int flow_move(struct engine *e, enum upgrade_state to, const char *outcome,

@@ -203,10 +203,14 @@ static int measure_baseline(struct engine *e, char *result, struct err *err)
                            .p99 = hist_at(&r->latency, 0.99),
                            .gap = r->longest_gap};
     pr->lost_before = b->lost;
+    pr->from_before_flip = true;
     keep(e, BASELINE, baseline_json(b));
     snprintf(result, STEP_RESULT, "%" PRIu64 " sent, %" PRIu64 " lost, p99 %s, longest gap %s",
              b->sent, b->lost, prober_ms(p99, sizeof(p99), b->p99),
              prober_ms(gap, sizeof(gap), b->gap));
+    if (b->lost <= pr->spec->max_lost && !b->p99)
+        event_warn(&e->tee, "%s answered nothing during the baseline: p99 is not judged",
+                   colour_name(e->up->from));
     if (b->lost <= pr->spec->max_lost)
         return 0;
     const struct probe_failure *f = &r->failures[0];
@@ -275,6 +279,12 @@ int prober_look(struct engine *e, struct err *err)
 const char *prober_broken(const struct engine *e)
 {
     return e->prober && *e->prober->broken ? e->prober->broken : NULL;
+}
+
+int prober_websockets(const struct engine *e, enum colour c)
+{
+    const struct prober *pr = e->prober;
+    return pr && pr->from_before_flip && c == e->up->from ? (int)pr->now.ws.stayed : 0;
 }
 
 void prober_progress(struct engine *e, const char *text, nsec_t spent, nsec_t most)

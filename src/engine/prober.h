@@ -29,6 +29,10 @@ must_check int prober_look(struct engine *e, struct err *err);
 /* The limit that is broken, in those words; NULL: none. */
 const char *prober_broken(const struct engine *e);
 
+/* How many of its own websockets are still open at a colour, since before the flip: nobody has to
+ * wait for those. */
+int prober_websockets(const struct engine *e, enum colour c);
+
 /* A progress event of a wait that lasts until `most`, with the probe's figures if it runs. */
 void prober_progress(struct engine *e, const char *text, nsec_t spent, nsec_t most);
 

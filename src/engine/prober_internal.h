@@ -22,7 +22,8 @@ struct prober {
     struct hist latency_then, lateness_then; /* when the stretch that is judged began */
     nsec_t stretch_from;                     /* 0: nothing is judged yet */
     struct baseline base;
-    uint64_t lost_before; /* not the new colour's */
+    uint64_t lost_before;  /* not the new colour's */
+    bool from_before_flip; /* its websockets were opened at the old side */
     nsec_t looked, stored;
     char broken[256];
 };

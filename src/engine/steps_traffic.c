@@ -144,10 +144,11 @@ static int drain_look(struct engine *e, const struct plan_step *s, struct drain 
                    colour_name(s->colour));
 }
 
-static bool drained(const struct engine *e, const struct drain *d)
+static bool drained(const struct engine *e, const struct plan_step *s, const struct drain *d)
 {
-    return d->zeros >= DRAIN_ZEROS && (d->load.websockets == 0 || e->drop ||
-                                       sys_clock_mono() - d->begun >= d->t->drain_websockets);
+    return d->zeros >= DRAIN_ZEROS &&
+           (d->load.websockets <= prober_websockets(e, s->colour) || e->drop ||
+            sys_clock_mono() - d->begun >= d->t->drain_websockets);
 }
 
 static void drain_progress(struct engine *e, const struct plan_step *s, const struct drain *d)
@@ -180,7 +181,7 @@ static int drain_apply(struct engine *e, const struct plan_step *s, char *result
                            colour_name(s->colour));
         if (drain_look(e, s, &d, err) < 0 || prober_look(e, err) < 0)
             return -1;
-        if (drained(e, &d))
+        if (drained(e, s, &d))
             break;
         drain_progress(e, s, &d);
         sys_sleep(d.zeros ? DRAIN_LOOK : 2 * DRAIN_LOOK);

@@ -513,7 +513,8 @@ const struct schema_key schema_keys[] = {
     ROW("probe.insecure", T_BOOL, probe.insecure, .fallback = "false",
         .doc = "accept any certificate", .example = "true"),
     ROW("probe.websockets", T_INT, probe.websockets, .fallback = "0", RANGE(0, 30000),
-        .doc = "subscriptions held open beside; a drain waits for them as for anybody's",
+        .doc =
+            "subscriptions held open beside; the drain does not wait for them, the stop ends them",
         .example = "50"),
     ROW("probe.ws_url", T_TEXT, probe.ws_url, .fallback_doc = "`probe.url` as ws:// or wss://",
         .doc = "where they go", .example = "ws://rpc.example.org/"),

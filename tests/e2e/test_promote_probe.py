@@ -74,7 +74,7 @@ def runs(service):
 
 
 def test_it_passes_and_tells():
-    with start(probe={"websockets": 5}) as service:
+    with start(probe={"websockets": 5}, traffic={"drain": {"websockets": "10m"}}) as service:  # not for the probe's own
         plan = service.run("plan", "-t", "2.0.0").stdout
         assert re.search(r"probe: as a client would, 200 POST a second to http://:?.*getSlot.*5 websockets.*reads and changes nothing",
                          plan.replace("\n", " ")), plan
