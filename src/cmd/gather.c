@@ -266,8 +266,8 @@ static void take_traffic(struct session *s, struct sources *all, nsec_t deadline
     v->flag = f->flag;
     str_format(v->traffic, sizeof(v->traffic), "flag %s, the proxy%s%s chooses %s%s%s%s%s",
                colour_name(f->flag), *f->version ? " " : "", f->version, colour_name(f->seen),
-               f->hold ? ", HOLD" : "", f->failover ? ", failover" : "", *f->text ? ": " : "",
-               f->text);
+               f->held[GREEN] || f->held[BLUE] ? ", HOLD" : "", f->failover ? ", failover" : "",
+               *f->text ? ": " : "", f->text);
     v->contradiction = s->live != COLOUR_NONE && f->flag != s->live && !v->busy &&
                        v->state != STATE_PROMOTING && v->state != STATE_ROLLING_BACK;
 }
@@ -297,6 +297,8 @@ static int take_journal(struct session *s, struct status_view *v, struct err *er
     if (r > 0)
         str_format(v->lock, sizeof(v->lock), "maintenance: %s", str_cstr(&reason));
     int dl = r < 0 ? -1 : journal_deadline(s->j, CONFIRM_DEADLINE, &d, &left, err);
+    if (dl == 0)
+        dl = journal_deadline(s->j, HOLD_DEADLINE, &d, &left, err);
     char words[24];
     if (dl > 0)
         str_format(v->deadline, sizeof(v->deadline), "%s %s%s", d.why, left > 0 ? "in " : "now",

@@ -45,6 +45,17 @@ static bool silent(struct guard_ctx *g, const struct session *s)
     return false;
 }
 
+/* A promote was killed while requests wait: what they were promised is over. However late: the
+ * longer they wait, the more of them fail, and going back loses nothing. */
+static bool hold_over(const struct session *s)
+{
+    struct deadline d;
+    nsec_t left = 1;
+    struct err ignored = {0};
+    return s->up.state == STATE_PROMOTING &&
+           journal_deadline(s->j, HOLD_DEADLINE, &d, &left, &ignored) > 0 && left <= 0;
+}
+
 /* A killed rollback that a guard began is ours to end: nobody else may come. */
 static bool ours(const struct session *s)
 {
@@ -94,11 +105,20 @@ static int answer_silence(struct session *s, struct err *err)
     return journal_meta_set(s->j, OURS, NULL, err);
 }
 
+static int answer_hold(struct session *s, struct err *err)
+{
+    if (journal_meta_set(s->j, OURS, s->up.id, err) < 0 || flow_hold_over(&s->engine, err) < 0)
+        return -1;
+    return journal_meta_set(s->j, OURS, NULL, err);
+}
+
 /* Under the lock, with everything read anew. */
 static int act(struct guard_ctx *g, struct session *s, struct err *err)
 {
     char key[96];
     if (silent(g, s) && answer_silence(s, err) < 0)
+        return -1;
+    if (hold_over(s) && answer_hold(s, err) < 0)
         return -1;
     if (ours(s) && (flow_rollback(&s->engine, SILENCE, err) < 0 ||
                     journal_meta_set(s->j, OURS, NULL, err) < 0))
@@ -126,8 +146,8 @@ static int duty(void *ctx, struct err *err)
     struct err failover_err = {0};
     int failover =
         g->failover ? guard_failover_round(g->failover, g->call, &look, &failover_err) : 0;
-    bool act_now = silent(g, &look) || ours(&look) || freezer_killed(g, &look, key) ||
-                   engine_space_low(&look.engine);
+    bool act_now = silent(g, &look) || hold_over(&look) || ours(&look) ||
+                   freezer_killed(g, &look, key) || engine_space_low(&look.engine);
     if (act_now && !command_at_work(&look)) {
         cleanup_session struct session s;
         if (session_open(&s, g->call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0)

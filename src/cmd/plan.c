@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define PHASES (PHASE_FINISH + 1) /* that are shown: from prepare to finish */
+
 static const struct cmd_option options[] = {
     {"target-version", 't', "VERSION",
      "the version to upgrade to (default: the live one, new flags)"},
@@ -83,13 +85,14 @@ static json_t *costs_json(const struct plan_goal *g)
     return list;
 }
 
-static void print_json(const struct plan_goal *g, const struct plan p[3])
+static void print_json(const struct plan_goal *g, const struct plan p[PHASES])
 {
     json_t *root =
-        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "from", colour_name(g->from), "to",
-                  colour_name(g->to), "version_from", g->version_from, "version_to", g->version_to,
-                  "prepare", steps_json(&p[0]), "promote", steps_json(&p[1]), "finish",
-                  steps_json(&p[2]), "rollback_costs", costs_json(g));
+        json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "from", colour_name(g->from),
+                  "to", colour_name(g->to), "version_from", g->version_from, "version_to",
+                  g->version_to, "prepare", steps_json(&p[PHASE_PREPARE]), "promote",
+                  steps_json(&p[PHASE_PROMOTE]), "hold", steps_json(&p[PHASE_HOLD]), "finish",
+                  steps_json(&p[PHASE_FINISH]), "rollback_costs", costs_json(g));
     json_dumpf(root, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(root);
@@ -109,13 +112,15 @@ static int run(const struct cmd_call *call, struct err *err)
     if (!s.open && session_rebind(&s, g.to, *g.version_to ? g.version_to : NULL, err) < 0)
         return -1;
     g.side[g.to] = s.side[g.to];
+    g.hold = s.open ? engine_holds(&s.engine)
+                    : s.engine.traffic && g.side[g.to]->writes == WRITES_CLIENT;
     struct arena a = {0};
     struct plan_volume *pv = NULL;
     struct err measure_err = {0};
     if (!s.open && measure(&s, &g, &a, &pv, &measure_err) < 0)
         event_warn(&s.out, "not measured: %s", measure_err.msg);
     g.volumes = pv;
-    struct plan p[3] = {0};
+    struct plan p[PHASES] = {0};
     for (int phase = PHASE_PREPARE; phase <= PHASE_FINISH; phase++)
         plan_make((enum plan_phase)phase, &g, &p[phase]);
     terminal_done(&s.terminal);
@@ -125,11 +130,11 @@ static int run(const struct cmd_call *call, struct err *err)
         printf("%s: %s %s -> %s %s\n\n", s.side[GREEN]->service, colour_name(g.from),
                g.version_from, colour_name(g.to), g.version_to);
         int number = 1;
-        for (int phase = 0; phase < 3; phase++)
+        for (int phase = 0; phase < PHASES; phase++)
             print_steps(&p[phase], &number);
         print_costs(&g);
     }
-    for (int phase = 0; phase < 3; phase++)
+    for (int phase = 0; phase < PHASES; phase++)
         plan_done(&p[phase]);
     arena_done(&a);
     return 0;

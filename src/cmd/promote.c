@@ -7,7 +7,8 @@
 
 static const struct cmd_option promote_options[] = {
     {"confirm-within", 0, "TIME", "keep the old side running until confirm; silence rolls back"},
-    {"accept-loss", 0, NULL, "a way back over the flip may lose writes"},
+    {"accept-loss", 0, NULL,
+     "a way back over the flip may lose writes; with writes: client, flip plainly"},
     {"drop", 0, NULL, "drain: go on although direct clients are left, and cut them"},
     {"no-probe", 0, NULL, "without the probe of the spec: nothing is counted, no limit decides"},
     {0},
@@ -59,12 +60,12 @@ static int run_promote(const struct cmd_call *call, struct err *err)
     if (s.up.state != STATE_PREPARED && s.up.state != STATE_PROMOTING)
         return refuse(&s, err);
     if (call->dry_run)
-        return session_dry_run(&s, (enum plan_phase[]){PHASE_PROMOTE, PHASE_FINISH, PHASE_MAX},
-                               err);
+        return session_dry_run(
+            &s, (enum plan_phase[]){PHASE_PROMOTE, PHASE_HOLD, PHASE_FINISH, PHASE_MAX}, err);
     if (cmd_option(call, "accept-loss")) {
         if (journal_meta_set(s.j, "loss_accepted", "promote --accept-loss", err) < 0)
             return -1;
-        s.engine.loss_accepted = true;
+        s.engine.loss_accepted = s.engine.loss_asked = true;
     }
     s.engine.drop = cmd_option(call, "drop") != NULL;
     if (cmd_option(call, "no-probe") && prober_forgo(&s.engine, err) < 0)

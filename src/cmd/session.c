@@ -268,7 +268,7 @@ static int load_loss_accepted(struct session *s, struct err *err)
     cleanup_str struct str kept = {0};
     int r = s->j ? journal_meta_get(s->j, "loss_accepted", &kept, err) : 0;
     if (r > 0)
-        s->engine.loss_accepted = true;
+        s->engine.loss_accepted = s->engine.loss_asked = true;
     return r < 0 ? -1 : 0;
 }
 

@@ -69,8 +69,8 @@ static void show_json(const struct rows *t, const struct traffic_facts *f,
     json_t *j =
         json_pack("{s:s, s:s, s:b, s:b, s:s, s:b, s:b, s:s, s:o}", "flag", colour_name(f->flag),
                   "seen", colour_name(f->seen), "reachable", f->reachable, "installed",
-                  f->installed, "version", f->version, "hold", f->hold, "failover", f->failover,
-                  "text", f->text, "colours", rows_json(t));
+                  f->installed, "version", f->version, "hold", f->held[GREEN] || f->held[BLUE],
+                  "failover", f->failover, "text", f->text, "colours", rows_json(t));
     if (counts)
         json_object_set_new(j, "last",
                             json_pack("{s:I, s:I, s:b}", "no_flag", (json_int_t)counts->none,
@@ -103,8 +103,8 @@ static int run_show(struct session *s, struct err *err)
     cleanup_str struct str out = {0};
     str_addf(&out, "flags %s, Caddy%s%s chooses %s%s%s%s\n", colour_name(f.flag),
              *f.version ? " " : "", f.version, colour_name(f.seen),
-             f.hold ? ", holding requests" : "", f.failover ? ", failover on" : "",
-             f.installed ? "" : ", block not installed");
+             f.held[GREEN] || f.held[BLUE] ? ", holding requests" : "",
+             f.failover ? ", failover on" : "", f.installed ? "" : ", block not installed");
     if (*f.text)
         str_addf(&out, "%s\n", f.text);
     rows_print(&t, &out);

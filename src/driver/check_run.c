@@ -104,9 +104,11 @@ static void check_flags(struct check *c, const struct traffic_facts *f)
                      "the traffic is at %s, and the proxy %s sees the flags", colour_name(f->flag),
                      f->version);
     }
-    if (f->hold)
-        findings_add(c->f, FINDING_WARNING, "traffic", "changeover resume",
-                     "requests are being held (flag 'hold' in '%s')", dir);
+    for (int i = GREEN; i < COLOURS; i++)
+        if (f->held[i])
+            findings_add(c->f, FINDING_WARNING, "traffic", "changeover resume",
+                         "requests for %s are being held (flag hold-%s in '%s')",
+                         colour_name((enum colour)i), colour_name((enum colour)i), dir);
 }
 
 void check_traffic(struct check *c)

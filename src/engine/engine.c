@@ -14,13 +14,19 @@
 #define CHILDREN_MAX 16
 
 static const struct step_ops *const ops_of[ACT_MAX] = {
-    [ACT_HOOK] = &step_hook,       [ACT_CHECK] = &step_check,       [ACT_VALIDATE] = &step_validate,
-    [ACT_CLONE] = &step_clone,     [ACT_BOOT_ON] = &step_boot_on,   [ACT_BOOT_OFF] = &step_boot_off,
-    [ACT_START] = &step_start,     [ACT_GATE] = &step_gate,         [ACT_PREVIEW] = &step_preview,
-    [ACT_FLIP] = &step_flip,       [ACT_VERIFY] = &step_verify,     [ACT_PRIORITY] = &step_priority,
-    [ACT_BAKE] = &step_bake,       [ACT_DRAIN] = &step_drain,       [ACT_STOP] = &step_stop,
-    [ACT_DESTROY] = &step_destroy, [ACT_FORGET] = &step_forget,     [ACT_SHADOW] = &step_shadow,
-    [ACT_PROBE] = &step_probe,     [ACT_BASELINE] = &step_baseline,
+    [ACT_HOOK] = &step_hook,           [ACT_CHECK] = &step_check,
+    [ACT_VALIDATE] = &step_validate,   [ACT_CLONE] = &step_clone,
+    [ACT_BOOT_ON] = &step_boot_on,     [ACT_BOOT_OFF] = &step_boot_off,
+    [ACT_START] = &step_start,         [ACT_GATE] = &step_gate,
+    [ACT_PREVIEW] = &step_preview,     [ACT_FLIP] = &step_flip,
+    [ACT_VERIFY] = &step_verify,       [ACT_PRIORITY] = &step_priority,
+    [ACT_BAKE] = &step_bake,           [ACT_DRAIN] = &step_drain,
+    [ACT_STOP] = &step_stop,           [ACT_DESTROY] = &step_destroy,
+    [ACT_FORGET] = &step_forget,       [ACT_FITS] = &step_fits,
+    [ACT_CLEAR] = &step_clear,         [ACT_HOLD] = &step_hold,
+    [ACT_RELEASE] = &step_release,     [ACT_LET_GO] = &step_let_go,
+    [ACT_GIVE_BACK] = &step_give_back, [ACT_SHADOW] = &step_shadow,
+    [ACT_PROBE] = &step_probe,         [ACT_BASELINE] = &step_baseline,
 };
 
 /* Events go to the screen and, but for progress, to the journal. */
@@ -46,7 +52,10 @@ static int poll_duties(void *ctx)
         e->space_looked = sys_clock_mono();
         e->space_low = engine_space_low(e);
     }
-    return e->space_low ? 1 : sys_interrupted();
+    /* Requests wait: nothing may take longer than they were promised. */
+    if (e->hold_until && sys_clock_mono() >= e->hold_until)
+        e->hold_over = true;
+    return e->hold_over ? 2 : e->space_low ? 1 : sys_interrupted();
 }
 
 static int note_child(void *ctx, struct proc_id id, struct err *err)
@@ -217,6 +226,18 @@ int engine_undo(struct engine *e, const struct plan *plan, struct err *err)
     return 0;
 }
 
+bool engine_holds(const struct engine *e)
+{
+    struct step_row begun = {0};
+    struct err ignored = {0};
+    if (!e->traffic || e->ctx.side[e->up->to]->writes != WRITES_CLIENT)
+        return false;
+    if (e->j && journal_step(e->j, e->up->id, "hold/rehearsal-boot-off", &begun, &ignored) == 0 &&
+        begun.status != STEP_NONE)
+        return true;
+    return !e->loss_asked && !e->up->flipped;
+}
+
 void engine_goal(const struct engine *e, struct plan_goal *ret)
 {
     *ret = (struct plan_goal){
@@ -227,5 +248,6 @@ void engine_goal(const struct engine *e, struct plan_goal *ret)
         .version_to = e->up->version_to,
         .after_flip = e->up->flipped,
         .loser = e->up->flipped ? e->up->from : e->up->to,
+        .hold = engine_holds(e),
     };
 }

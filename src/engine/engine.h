@@ -27,6 +27,9 @@ struct engine {
     bool loss_accepted;    /* the spec or --accept-loss said so */
     struct prober *prober; /* the probe, while it runs (prober.h); NULL: it does not */
     bool probe_decides;    /* a limit of it that is broken ends the step */
+    bool loss_asked;       /* --accept-loss was typed: a plain flip, also with writes: client */
+    nsec_t hold_until;     /* monotonic: requests wait, and at most until then; 0: they do not */
+    bool hold_over;        /* a wait of ours was ended because of that */
     nsec_t space_looked;   /* monotonic: when the floors were last looked at */
     bool space_low;        /* a wait of ours was ended because a floor was reached */
     const char *const *other_state_dirs;
@@ -34,6 +37,8 @@ struct engine {
 
 #define CONFIRM_DEADLINE \
     "confirm" /* in the journal: set by the flip, and anew when the waiting begins */
+
+#define HOLD_DEADLINE "hold" /* in the journal while requests wait: then it goes back */
 
 #define STEP_RESULT 256
 
@@ -51,7 +56,14 @@ struct step_ops {
 extern const struct step_ops step_hook, step_check, step_validate, step_clone, step_boot_on,
     step_boot_off, step_start, step_gate, step_shadow, step_preview, step_baseline, step_probe,
     step_flip, step_verify, step_priority, step_bake, step_drain, step_stop, step_destroy,
-    step_forget;
+    step_forget, step_fits, step_clear, step_hold, step_release, step_let_go, step_give_back;
+
+/* Do requests for the new colour wait, by the flags? It has taken no write then. 1, 0, -1. */
+int engine_held(struct engine *e, struct err *err);
+
+/* Does this upgrade hold requests (writes: client), rather than flip with both colours up? Once it
+ * has begun to, it goes on so. */
+bool engine_holds(const struct engine *e);
 
 /* 1 if a space floor asks for something to be done now (flow_space does it). Set by flow.c. */
 int engine_space_low(struct engine *e);

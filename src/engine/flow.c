@@ -164,10 +164,11 @@ static int refuse_lossy_promote(const struct engine *e, nsec_t confirm_within, s
                 spec_writes_name(writes), colour_name(e->up->to));
         return err_hint(err, "promote without it; or promote --confirm-within ... --accept-loss");
     }
-    if (writes == WRITES_CLIENT && !e->loss_accepted && e->up->state == STATE_PREPARED) {
+    if (writes == WRITES_CLIENT && !e->traffic && !e->loss_asked &&
+        e->up->state == STATE_PREPARED) {
         err_set(err, ERR_FAILED,
-                "writes: client: a plain flip would lose every write that %s took since the clone; "
-                "nothing was changed",
+                "writes: client: without a traffic driver no request can wait, and a plain flip "
+                "would lose every write that %s took since the clone; nothing was changed",
                 colour_name(e->up->from));
         return err_hint(
             err, "promote --accept-loss if those writes do not matter; else changeover rollback");
@@ -285,6 +286,72 @@ static bool confirmed(struct engine *e)
     return journal_meta_get(e->j, CONFIRMED, &id, &ignored) > 0 && str_eq(str_cstr(&id), e->up->id);
 }
 
+/* Out of a hold whose new colour has taken no write: nothing is lost on the way back. */
+static int leave_hold(struct engine *e, struct err *err)
+{
+    char why[512], text[24];
+    nsec_t max = e->ctx.side[e->up->to]->traffic.hold_max;
+    if (e->hold_over)
+        str_format(why, sizeof(why), "requests have waited for %s (traffic.hold.max) in %.380s",
+                   clock_words(text, sizeof(text), max), err->msg);
+    else
+        str_format(why, sizeof(why), "%s", err->msg);
+    event_warn(&e->tee, "%s: going back to %s", why, colour_name(e->up->from));
+    struct err back = {0};
+    if (flow_rollback(e, why, &back) < 0) {
+        *err = back;
+        return err_ctx(err, "going back after: %.300s", why);
+    }
+    err_set(err, ERR_FAILED, "went back to %s, no write was lost: %.380s", colour_name(e->up->from),
+            why);
+    return err_hint(err, "changeover cleanup, then changeover prepare; %s's log says more",
+                    colour_name(e->up->to));
+}
+
+static int hold_failed(struct engine *e, struct err *err)
+{
+    struct err look = {0};
+    int held = e->up->flipped ? engine_held(e, &look) : 1;
+    if (err->code == ERR_INTERRUPTED && !e->hold_over)
+        return flow_interrupted(e, err);
+    return held > 0 ? leave_hold(e, err) : promote_failed(e, err);
+}
+
+/* What a killed run has promised to those who wait. */
+static int load_hold(struct engine *e, struct err *err)
+{
+    struct deadline d;
+    nsec_t left = 0;
+    int r = journal_deadline(e->j, HOLD_DEADLINE, &d, &left, err);
+    if (r > 0)
+        e->hold_until = sys_clock_mono() + (left > 0 ? left : 0);
+    return r < 0 ? -1 : 0;
+}
+
+static int promote_by_hold(struct engine *e, struct err *err)
+{
+    struct step_row begun, after;
+    cleanup_plan struct plan first = {0}, hold = {0};
+    if (load_hold(e, err) < 0 ||
+        journal_step(e->j, e->up->id, "hold/rehearsal-boot-off", &begun, err) < 0 ||
+        journal_step(e->j, e->up->id, "finish/let-go", &after, err) < 0)
+        return -1;
+    if (begun.status == STEP_NONE && flow_run_phase(e, PHASE_PROMOTE, &first, err) < 0)
+        return promote_failed(e, err);
+    if (after.status == STEP_NONE && flow_run_phase(e, PHASE_HOLD, &hold, err) < 0)
+        return hold_failed(e, err);
+    return finish(e, err);
+}
+
+int flow_hold_over(struct engine *e, struct err *err)
+{
+    int held = e->up->flipped ? engine_held(e, err) : 1;
+    if (held < 0)
+        return -1;
+    return held ? flow_rollback(e, "requests have waited as long as they may", err)
+                : journal_deadline_clear(e->j, HOLD_DEADLINE, err);
+}
+
 static int promote(struct engine *e, nsec_t confirm_within, struct err *err)
 {
     if (kept_confirm(e, &confirm_within, err) < 0 ||
@@ -296,6 +363,8 @@ static int promote(struct engine *e, nsec_t confirm_within, struct err *err)
     flow_headline(e, text);
     if (begin_promote(e, confirm_within, err) < 0)
         return -1;
+    if (engine_holds(e))
+        return promote_by_hold(e, err);
     struct step_row row;
     if (journal_step(e->j, e->up->id, "finish/drain", &row, err) < 0)
         return -1;
@@ -403,6 +472,7 @@ int flow_settle(struct engine *e, enum colour claimed_live, struct err *err)
     if (e->traffic->inspect(&e->ctx, &f, err) < 0)
         return -1;
     if (*e->up->id && (settle_step(e, "promote/flip", e->up->to, &f, &open, err) < 0 ||
+                       settle_step(e, "hold/flip", e->up->to, &f, &open, err) < 0 ||
                        settle_step(e, "rollback/flip", e->up->from, &f, &open, err) < 0))
         return -1;
     if (open || f.flag == claimed_live)

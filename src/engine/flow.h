@@ -21,6 +21,10 @@ must_check int flow_promote(struct engine *e, nsec_t confirm_within, struct err 
 must_check int flow_promote_by_hand(struct engine *e, struct err *err);
 must_check int flow_rollback_by_hand(struct engine *e, struct err *err);
 
+/* Requests have waited as long as they may, and no command is at work: goes back to the old colour,
+ * unless they have been let go meanwhile. For the guard. */
+must_check int flow_hold_over(struct engine *e, struct err *err);
+
 /* awaiting-confirm -> promoted. */
 must_check int flow_confirm(struct engine *e, struct err *err);
 
@@ -40,7 +44,7 @@ must_check int flow_resume(struct engine *e, struct err *err);
 must_check int flow_settle(struct engine *e, enum colour claimed_live, struct err *err);
 
 /* What a rollback over the flip would lose, in words; "" if nothing. */
-void flow_loss(const struct engine *e, char *buf, size_t size);
+void flow_loss(struct engine *e, char *buf, size_t size);
 
 /* The space floors. act false: 1 if there is something to do, 0 not. act: below space.floor the
  * standby is stopped; below space.last_floor its clone is destroyed (after the flip: the old

@@ -9,21 +9,25 @@
 #include <string.h>
 #include <time.h>
 
-#define AFTER_FLIP "rollback.after_flip" /* meta */
-#define FINISH_STOP "finish/stop"
+#define AFTER_FLIP "rollback.after_flip" /* meta: "yes", "no", or */
+#define HELD "held"                      /* after it, while requests wait: `to` took no write */
 
 /* --- rollback --- */
 
-void flow_loss(const struct engine *e, char *buf, size_t size)
+void flow_loss(struct engine *e, char *buf, size_t size)
 {
     buf[0] = '\0';
     enum spec_writes writes = e->ctx.side[e->up->to]->writes;
-    if (writes == WRITES_REPLAYED || !e->up->flipped)
+    struct err ignored = {0};
+    if (writes == WRITES_REPLAYED || !e->up->flipped || engine_held(e, &ignored) > 0)
         return;
     struct step_row flip;
-    struct err ignored = {0};
-    char since[32] = "the flip", ago[24] = "some time";
-    if (journal_step(e->j, e->up->id, "promote/flip", &flip, &ignored) == 0 && flip.ended_wall_ns) {
+    bool hold = engine_holds(e);
+    char since[32], ago[24] = "some time";
+    str_format(since, sizeof(since), hold ? "the release" : "the flip");
+    if (journal_step(e->j, e->up->id, hold ? "hold/release" : "promote/flip", &flip, &ignored) ==
+            0 &&
+        flip.ended_wall_ns) {
         time_t at = (time_t)(flip.ended_wall_ns / NSEC_S);
         struct tm tm;
         localtime_r(&at, &tm);
@@ -37,7 +41,7 @@ void flow_loss(const struct engine *e, char *buf, size_t size)
                since, ago, colour_name(e->up->to));
 }
 
-static int refuse_lossy_rollback(const struct engine *e, struct err *err)
+static int refuse_lossy_rollback(struct engine *e, struct err *err)
 {
     char loss[256];
     flow_loss(e, loss, sizeof(loss));
@@ -54,9 +58,14 @@ static int refuse_lossy_rollback(const struct engine *e, struct err *err)
 static int begin_rollback(struct engine *e, enum colour live, struct err *err)
 {
     struct upgrade was = *e->up;
-    if (journal_begin(e->j, err) < 0)
+    int held = e->up->flipped ? engine_held(e, err) : 0;
+    if (held < 0 || journal_begin(e->j, err) < 0)
         return -1;
-    bool ok = journal_meta_set(e->j, AFTER_FLIP, e->up->flipped ? "yes" : "no", err) == 0 &&
+    e->hold_until = 0;
+    e->hold_over = false;
+    const char *after = held ? HELD : e->up->flipped ? "yes" : "no";
+    bool ok = journal_meta_set(e->j, AFTER_FLIP, after, err) == 0 &&
+              journal_deadline_clear(e->j, HOLD_DEADLINE, err) == 0 &&
               journal_deadline_clear(e->j, CONFIRM_DEADLINE, err) == 0 &&
               journal_meta_set(e->j, CONFIRM_WITHIN, NULL, err) == 0 &&
               (live == COLOUR_NONE || journal_live_set(e->j, live, err) == 0) &&
@@ -67,10 +76,10 @@ static int begin_rollback(struct engine *e, enum colour live, struct err *err)
 /* An old side that was asked to stop may go on serving for a while: it must be gone, and started
  * anew, before it is gated. One that is deaf has shown so by outliving its grace, and is gated as
  * it is. */
-static int end_half_stop(struct engine *e, struct err *err)
+static int end_half_stop(struct engine *e, const char *step, struct err *err)
 {
     struct step_row stop;
-    if (journal_step(e->j, e->up->id, FINISH_STOP, &stop, err) < 0)
+    if (journal_step(e->j, e->up->id, step, &stop, err) < 0)
         return -1;
     if (stop.status != STEP_INTENDED)
         return 0;
@@ -81,8 +90,7 @@ static int end_half_stop(struct engine *e, struct err *err)
         event_warn(&e->tee, "%s: it was asked to stop, and runs on", err->msg);
         err_clear(err);
     }
-    return journal_step_end(e->j, e->up->id, FINISH_STOP, STEP_UNDONE, "the rollback came between",
-                            err);
+    return journal_step_end(e->j, e->up->id, step, STEP_UNDONE, "the rollback came between", err);
 }
 
 static int go_back(struct engine *e, struct err *err)
@@ -93,8 +101,11 @@ static int go_back(struct engine *e, struct err *err)
     if (journal_meta_get(e->j, AFTER_FLIP, &after, err) < 0)
         return -1;
     engine_goal(e, &goal);
-    goal.after_flip = str_eq(str_cstr(&after), "yes");
-    if (engine_settle(e, err) < 0 || (goal.after_flip && end_half_stop(e, err) < 0))
+    goal.held = str_eq(str_cstr(&after), HELD);
+    goal.after_flip = goal.held || str_eq(str_cstr(&after), "yes");
+    if (engine_settle(e, err) < 0 ||
+        (goal.after_flip &&
+         (end_half_stop(e, "finish/stop", err) < 0 || end_half_stop(e, "hold/stop", err) < 0)))
         return -1;
     plan_make(PHASE_ROLLBACK, &goal, &plan);
     return engine_run(e, &plan, err);

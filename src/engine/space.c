@@ -43,7 +43,7 @@ static bool loser_is_idle(struct engine *e)
         return false;
     return e->ctx.side[e->up->to]->writes == WRITES_REPLAYED ||
            (journal_meta_get(e->j, "rollback.after_flip", &after, &ignored) > 0 &&
-            str_eq(str_cstr(&after), "no"));
+            !str_eq(str_cstr(&after), "yes"));
 }
 
 int engine_space_low(struct engine *e)

@@ -201,11 +201,32 @@ static int sort_leftovers(struct engine *e, const struct plan_step *s, struct er
     return n ? drop_copied(e, s, err) : 0;
 }
 
+/* Makes the clone; *ret_held: how long the source was paused for it, -1: not at all. */
+static int clone_now(struct cloning *c, const struct plan_step *s, bool source_runs,
+                     nsec_t *ret_held, struct err *err)
+{
+    struct engine *e = c->e;
+    bool freeze = false;
+    *ret_held = -1;
+    /* A source that does not run is at rest as it is. */
+    if ((source_runs && estimate_freeze(e, s, &freeze, err) < 0) ||
+        pass_over(c, s, PASS_BEGIN, err) < 0 || hole_begin(e, err) < 0 ||
+        (source_runs && run_snapshot_commands(e, s, true, err) < 0))
+        return -1;
+    int r = freeze ? clone_frozen(c, s, ret_held, err) : pass_over(c, s, PASS_CLONE, err);
+    struct err after_err = {0};
+    if (source_runs && run_snapshot_commands(e, s, false, r < 0 ? &after_err : err) < 0)
+        r = -1;
+    c->ceiling = 0;
+    return r < 0 ? -1 : pass_over(c, s, PASS_SETTLE, err);
+}
+
 static int clone_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
     struct cloning c = {.e = e, .ctx = e->ctx};
     c.ctx.poll = cloning_poll;
     c.ctx.poll_ctx = &c;
+    enum colour from = colour_other(s->colour);
     int copied = sort_leftovers(e, s, err);
     if (copied < 0)
         return -1;
@@ -214,30 +235,19 @@ static int clone_apply(struct engine *e, const struct plan_step *s, char *result
         return run_snapshot_commands(e, s, false, err) < 0 ? -1
                                                            : pass_over(&c, s, PASS_SETTLE, err);
     }
-    bool freeze = false;
-    nsec_t held = 0;
+    nsec_t held;
     struct instance_facts source = {0};
-    if (e->traffic && e->traffic->failover(&e->ctx, false, err) < 0)
-        return -1;
-    if (e->runtime->inspect(&e->ctx, colour_other(s->colour), &source, err) < 0 ||
-        estimate_freeze(e, s, &freeze, err) < 0 || pass_over(&c, s, PASS_BEGIN, err) < 0 ||
-        hole_begin(e, err) < 0 || run_snapshot_commands(e, s, true, err) < 0)
-        return -1;
-    freeze = freeze && source.state == INSTANCE_RUNNING;
-    int r = freeze ? clone_frozen(&c, s, &held, err) : pass_over(&c, s, PASS_CLONE, err);
-    struct err after_err = {0};
-    if (run_snapshot_commands(e, s, false, r < 0 ? &after_err : err) < 0)
-        r = -1;
-    c.ceiling = 0;
-    if (r < 0 || pass_over(&c, s, PASS_SETTLE, err) < 0)
+    if ((e->traffic && e->traffic->failover(&e->ctx, false, err) < 0) ||
+        e->runtime->inspect(&e->ctx, from, &source, err) < 0 ||
+        clone_now(&c, s, source.state == INSTANCE_RUNNING, &held, err) < 0)
         return -1;
     char words[24];
-    if (freeze)
-        snprintf(result, STEP_RESULT, "cloned; %s was paused for %s",
-                 colour_name(colour_other(s->colour)), clock_words(words, sizeof(words), held));
+    if (held >= 0)
+        snprintf(result, STEP_RESULT, "cloned; %s was paused for %s", colour_name(from),
+                 clock_words(words, sizeof(words), held));
     else
-        snprintf(result, STEP_RESULT, "cloned; %s was not paused",
-                 colour_name(colour_other(s->colour)));
+        snprintf(result, STEP_RESULT, "cloned; %s was %s", colour_name(from),
+                 source.state == INSTANCE_RUNNING ? "not paused" : "stopped");
     return 0;
 }
 
@@ -272,6 +282,18 @@ static int destroy_volume(struct engine *e, enum colour c, const struct spec_vol
         return 0;
     return ops->destroy(&e->ctx, v, c, err);
 }
+
+static int clear_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    const struct spec *to = e->ctx.side[s->colour];
+    (void)result;
+    for (size_t i = 0; i < to->volumes_n; i++)
+        if (destroy_volume(e, s->colour, &to->volumes[i], err) < 0)
+            return err_ctx(err, "volume %s", to->volumes[i].name);
+    return 0;
+}
+
+const struct step_ops step_clear = {.apply = clear_apply};
 
 /* What was never cloned may be there and be somebody else's: then nothing of ours is there to take
  * back. */

@@ -55,6 +55,14 @@ static int start_brake(struct engine *e, const struct plan_step *s, struct gate_
     return 0;
 }
 
+static nsec_t hold_deadline(const struct engine *e, nsec_t own, nsec_t now)
+{
+    nsec_t left = e->hold_until - now - 200 * NSEC_MS;
+    if (left < NSEC_MS)
+        left = NSEC_MS;
+    return own && own < left ? own : left;
+}
+
 static int gate_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
     char what[64], words[24];
@@ -64,6 +72,8 @@ static int gate_apply(struct engine *e, const struct plan_step *s, char *result,
     if (start_brake(e, s, &rq, &brake, err) < 0)
         return -1;
     nsec_t begun = sys_clock_mono();
+    if (e->hold_until) /* requests wait: over in time to say which gate did not pass */
+        rq.deadline = hold_deadline(e, e->ctx.side[s->colour]->gate.deadline, begun);
     if (gate_wait(&e->ctx, &rq, err) < 0)
         return -1;
     char paused[128] = "";

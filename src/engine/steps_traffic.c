@@ -8,6 +8,8 @@
 
 #define DRAIN_LOOK (30 * NSEC_MS)
 #define DRAIN_ZEROS 3
+/* While requests wait nothing has been proven since the flip: what was before it may come late. */
+#define HOLD_ZEROS 10
 
 static int preview_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
@@ -146,6 +148,8 @@ static int drain_look(struct engine *e, const struct plan_step *s, struct drain 
 
 static bool drained(const struct engine *e, const struct plan_step *s, const struct drain *d)
 {
+    if (e->hold_until) /* while requests wait, websockets are not waited for */
+        return d->zeros >= HOLD_ZEROS;
     return d->zeros >= DRAIN_ZEROS &&
            (d->load.websockets <= prober_websockets(e, s->colour) || e->drop ||
             sys_clock_mono() - d->begun >= d->t->drain_websockets);

@@ -8,6 +8,7 @@
 enum plan_phase {
     PHASE_PREPARE,  /* preflight, clone, start the standby, gate */
     PHASE_PROMOTE,  /* gate again, flip, prove, bake */
+    PHASE_HOLD,     /* the same for a service of which only one may write: while requests wait */
     PHASE_FINISH,   /* drain and stop the old side */
     PHASE_ROLLBACK, /* back to the side that it came from */
     PHASE_CLEANUP,  /* destroy the loser's data */
@@ -34,8 +35,14 @@ enum plan_action {
     ACT_BAKE,     /* gate watched for a while */
     ACT_DRAIN,
     ACT_STOP,
-    ACT_DESTROY, /* one volume of the loser */
-    ACT_FORGET,  /* the loser's stored spec */
+    ACT_DESTROY,   /* one volume of the loser */
+    ACT_FORGET,    /* the loser's stored spec */
+    ACT_FITS,      /* all that is done while requests wait will be done in time */
+    ACT_CLEAR,     /* every volume that prepare has cloned for the standby */
+    ACT_HOLD,      /* requests for a colour wait */
+    ACT_RELEASE,   /* and are let go to it */
+    ACT_LET_GO,    /* none waits any more: the flags of the hold go */
+    ACT_GIVE_BACK, /* those that wait are handed to the other colour */
     ACT_MAX
 };
 
@@ -71,6 +78,8 @@ struct plan_goal {
     const char *version_from, *version_to; /* "" if unknown */
     bool after_flip;                       /* ROLLBACK: the traffic is at `to` */
     bool old_running;                      /* ROLLBACK after the flip: `from` still runs */
+    bool hold;                             /* requests wait while `from` is stopped and cloned */
+    bool held;                             /* ROLLBACK: they wait now, and `to` took no write */
     enum colour loser;                     /* CLEANUP */
     const struct plan_volume *volumes;     /* as many as the spec has, or NULL: not measured */
 };

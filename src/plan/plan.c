@@ -7,8 +7,8 @@
 #define BODIES_SHOWN 3 /* of the probe */
 
 static const char *const phase_names[PHASE_MAX] = {
-    [PHASE_PREPARE] = "prepare",   [PHASE_PROMOTE] = "promote", [PHASE_FINISH] = "finish",
-    [PHASE_ROLLBACK] = "rollback", [PHASE_CLEANUP] = "cleanup",
+    [PHASE_PREPARE] = "prepare", [PHASE_PROMOTE] = "promote",   [PHASE_HOLD] = "hold",
+    [PHASE_FINISH] = "finish",   [PHASE_ROLLBACK] = "rollback", [PHASE_CLEANUP] = "cleanup",
 };
 
 const char *plan_phase_name(enum plan_phase p)
@@ -107,7 +107,9 @@ static void add_clone(struct builder *b)
         str_add(&effect, "there are no volumes");
     char about[24], most[24];
     nsec_t pause = plan_pause(g);
-    if (freeze && pause)
+    if (b->plan->phase == PHASE_HOLD)
+        str_addf(&effect, "; %s is stopped", colour_name(g->from));
+    else if (freeze && pause)
         str_addf(&effect, "; %s is paused for about %s, at most %s", colour_name(g->from),
                  clock_words(about, sizeof(about), pause),
                  clock_words(most, sizeof(most), src->freeze_max));
@@ -181,25 +183,30 @@ static void add_start(struct builder *b, enum colour c, bool standby)
         str_addf(&words, "%s%s", i ? " " : "", cmd->v[i]);
     if (cmd->n > 3)
         str_add(&words, " ...");
-    s->effect =
-        TEXT(b, "start %s%s: %s", version_words(b, c),
-             standby ? " as standby, on its own ports and data" : " on its own untouched data",
-             str_cstr(&words));
+    s->effect = TEXT(b, "start %s%s: %s", version_words(b, c),
+                     standby                        ? " as standby, on its own ports and data"
+                     : b->plan->phase == PHASE_HOLD ? " on the clone"
+                                                    : " on its own untouched data",
+                     str_cstr(&words));
     s->undo = TEXT(b, "stop %s", colour_name(c));
 }
 
 static void add_boot(struct builder *b, enum colour c, bool on)
 {
-    struct plan_step *s = add(b, on ? ACT_BOOT_ON : ACT_BOOT_OFF, c, on ? "boot-on" : "boot-off");
+    bool rehearsal = !on && b->plan->phase == PHASE_HOLD && c == b->goal->to;
+    struct plan_step *s = add(b, on ? ACT_BOOT_ON : ACT_BOOT_OFF, c,
+                              on          ? "boot-on"
+                              : rehearsal ? "rehearsal-boot-off"
+                                          : "boot-off");
     s->effect = TEXT(b, on ? "%s is to come back after a reboot" : "%s stays down after a reboot",
                      colour_name(c));
     s->undo = TEXT(b, on ? "%s stays down after a reboot" : "%s is to come back after a reboot",
                    colour_name(c));
 }
 
-static void add_stop(struct builder *b, enum colour c)
+static void add_stop(struct builder *b, enum colour c, const char *name)
 {
-    struct plan_step *s = add(b, ACT_STOP, c, "stop");
+    struct plan_step *s = add(b, ACT_STOP, c, name);
     const struct spec_stop *stop = &b->goal->side[c]->stop;
     char grace[24];
     clock_words(grace, sizeof(grace), stop->grace);
@@ -211,22 +218,30 @@ static void add_stop(struct builder *b, enum colour c)
         s->undo = TEXT(b, "start %s on its own data", colour_name(c));
 }
 
-static void add_flip(struct builder *b, enum colour to)
+static void add_preview(struct builder *b, enum colour to)
 {
-    enum colour from = colour_other(to);
     struct plan_step *s = add(b, ACT_PREVIEW, to, "preview");
     s->effect = TEXT(
         b, "ask both colours through the proxy's previews: each answers, and tells itself apart");
     s->always = true;
     if (b->plan->phase == PHASE_PROMOTE)
         add_hook(b, to, "before_flip");
-    s = add(b, ACT_FLIP, to, "flip");
+}
+
+static void add_flip(struct builder *b, enum colour to)
+{
+    enum colour from = colour_other(to);
+    struct plan_step *s = add(b, ACT_FLIP, to, "flip");
     s->effect = TEXT(b,
                      "flip: create active-%s, sync, remove active-%s, sync (one commit, no reload, "
                      "open requests stay)",
                      colour_name(to), colour_name(from));
     s->undo = TEXT(b, "flip back to %s", colour_name(from));
-    s = add(b, ACT_VERIFY, to, "verify");
+}
+
+static void add_verify(struct builder *b, enum colour to)
+{
+    struct plan_step *s = add(b, ACT_VERIFY, to, "verify");
     s->effect =
         TEXT(b, "prove that it moved: %d requests through the front, each answered by %s itself",
              b->goal->side[to]->traffic.verify_requests, colour_name(to));
@@ -252,8 +267,9 @@ static void add_drain(struct builder *b, enum colour c)
              "proxy's idle "
              "ones, within %s; %s",
              colour_name(c), requests,
-             t->websockets == WS_NONE
-                 ? "else it keeps running"
+             t->websockets == WS_NONE ? "else it keeps running"
+             : b->plan->phase == PHASE_HOLD
+                 ? "else it goes back; websockets are closed by the stop"
                  : TEXT(b, "else it keeps running; websockets may stay for %s", websockets));
     s->always = true;
 }
@@ -325,6 +341,113 @@ static void add_probe(struct builder *b)
     s->always = true;
 }
 
+static void add_bake(struct builder *b)
+{
+    enum colour to = b->goal->to;
+    const struct spec *s = b->goal->side[to];
+    add_priority(b, to, "live");
+    add_hook(b, to, "after_flip");
+    if (s->bake > 0) {
+        char words[24];
+        struct plan_step *step = add(b, ACT_BAKE, to, "bake");
+        step->effect = TEXT(b, "bake: watch %s's gate for %s; if it fails: %s", colour_name(to),
+                            clock_words(words, sizeof(words), s->bake),
+                            plan_may_flip_back(s->writes, s->accept_loss)
+                                ? TEXT(b, "flip back to %s", colour_name(b->goal->from))
+                                : "stop and ask (writes would be lost)");
+    }
+}
+
+/* --- while requests wait (writes: client) --- */
+
+static void add_fits(struct builder *b)
+{
+    const struct spec *s = b->goal->side[b->goal->to];
+    struct plan_step *step = add(b, ACT_FITS, b->goal->to, "hold-fits");
+    char most[24], about[24];
+    nsec_t sum = 0;
+    for (size_t i = 0; b->goal->volumes && i < b->goal->side[b->goal->from]->volumes_n; i++)
+        sum += b->goal->volumes[i].estimate_ns;
+    step->effect = TEXT(
+        b,
+        "measure whether the data can be cloned%s, and %s started and gated as prepare did it, "
+        "within traffic.hold.max (%s)",
+        sum ? TEXT(b, " (about %s)", clock_words(about, sizeof(about), sum)) : "",
+        colour_name(b->goal->to), clock_words(most, sizeof(most), s->traffic.hold_max));
+    step->always = true;
+}
+
+static void add_hold(struct builder *b)
+{
+    enum colour to = b->goal->to;
+    nsec_t max = b->goal->side[to]->traffic.hold_max;
+    char most[24], all[24];
+    struct plan_step *s = add(b, ACT_HOLD, to, "hold");
+    s->effect =
+        TEXT(b,
+             "hold: create hold-%s; from the flip on requests wait, at most %s, then it goes "
+             "back by itself (the proxy lets a request wait %s in all)",
+             colour_name(to), clock_words(most, sizeof(most), max),
+             clock_words(all, sizeof(all), 2 * max));
+    s->undo = TEXT(b, "remove hold-%s", colour_name(to));
+}
+
+static void add_release(struct builder *b)
+{
+    enum colour to = b->goal->to;
+    struct plan_step *s = add(b, ACT_RELEASE, to, "release");
+    s->effect = TEXT(b,
+                     "release: create open-%s, sync, remove hold-%s, sync; what waited goes to %s "
+                     "within half a second, what comes goes there at once",
+                     colour_name(to), colour_name(to), colour_name(to));
+}
+
+static void add_let_go(struct builder *b)
+{
+    enum colour to = b->goal->to;
+    struct plan_step *s = add(b, ACT_LET_GO, to, "let-go");
+    s->effect = TEXT(b, "no request waits any more: remove open-%s", colour_name(to));
+}
+
+static void add_give_back(struct builder *b)
+{
+    enum colour to = b->goal->to, from = b->goal->from;
+    struct plan_step *s = add(b, ACT_GIVE_BACK, to, "give-back");
+    s->effect = TEXT(b,
+                     "hand the requests that wait for %s to %s: forward %s's ports until all are "
+                     "answered, then remove hold-%s",
+                     colour_name(to), colour_name(from), colour_name(to), colour_name(to));
+}
+
+static void make_hold(struct builder *b)
+{
+    enum colour to = b->goal->to, from = b->goal->from;
+    if (!b->goal->hold)
+        return;
+    add_boot(b, to, false);
+    add_stop(b, to, "rehearsal-stop");
+    struct plan_step *s = add(b, ACT_CLEAR, to, "clear");
+    s->effect = TEXT(b,
+                     "remove the data that %s was prepared with: it is cloned anew once %s is "
+                     "stopped",
+                     colour_name(to), colour_name(from));
+    add_hold(b);
+    add_flip(b, to);
+    add_drain(b, from);
+    add_hook(b, from, "before_stop");
+    add_boot(b, from, false);
+    add_stop(b, from, "stop");
+    add_clone(b);
+    add_hook(b, to, "after_clone");
+    add_boot(b, to, true);
+    add_start(b, to, false);
+    add_hook(b, to, "after_start");
+    add_gate(b, to, "gate");
+    add_release(b);
+    add_verify(b, to);
+    add_bake(b);
+}
+
 static void make_prepare(struct builder *b)
 {
     enum colour to = b->goal->to;
@@ -348,32 +471,32 @@ static void make_prepare(struct builder *b)
 static void make_promote(struct builder *b)
 {
     enum colour to = b->goal->to;
-    const struct spec *s = b->goal->side[to];
     add_gate(b, to, "gate");
     add_shadow(b, to);
-    add_baseline(b);
+    if (b->goal->hold)
+        add_fits(b);
+    else
+        add_baseline(b);
+    add_preview(b, to);
+    if (b->goal->hold)
+        return;
     add_flip(b, to);
-    add_priority(b, to, "live");
-    add_hook(b, to, "after_flip");
-    if (s->bake > 0) {
-        char words[24];
-        struct plan_step *step = add(b, ACT_BAKE, to, "bake");
-        step->effect = TEXT(b, "bake: watch %s's gate for %s; if it fails: %s", colour_name(to),
-                            clock_words(words, sizeof(words), s->bake),
-                            plan_may_flip_back(s->writes, s->accept_loss)
-                                ? TEXT(b, "flip back to %s", colour_name(b->goal->from))
-                                : "stop and ask (writes would be lost)");
-    }
+    add_verify(b, to);
+    add_bake(b);
 }
 
 static void make_finish(struct builder *b)
 {
     enum colour from = b->goal->from;
-    add_probe(b);
-    add_drain(b, from);
-    add_hook(b, from, "before_stop");
-    add_boot(b, from, false);
-    add_stop(b, from);
+    if (b->goal->hold) {
+        add_let_go(b);
+    } else {
+        add_probe(b);
+        add_drain(b, from);
+        add_hook(b, from, "before_stop");
+        add_boot(b, from, false);
+        add_stop(b, from, "stop");
+    }
     add_hook(b, b->goal->to, "after_promote");
 }
 
@@ -385,14 +508,23 @@ static void make_rollback(struct builder *b)
         add_boot(b, g->from, true);
         add_start(b, g->from, false);
         add_gate(b, g->from, "gate");
-        add_probe(b);
+        if (!g->held)
+            add_probe(b);
+        add_preview(b, g->from);
         add_flip(b, g->from);
-        add_priority(b, g->to, "standby");
-        add_drain(b, g->to);
+        add_verify(b, g->from);
+        if (!g->held) {
+            add_priority(b, g->to, "standby");
+            add_drain(b, g->to);
+        }
     }
     struct plan_step *s = add(b, ACT_BOOT_OFF, g->to, "loser-boot-off");
     s->effect = TEXT(b, "%s stays down after a reboot", colour_name(g->to));
-    add_stop(b, g->to);
+    add_stop(b, g->to, "stop");
+    if (g->held)
+        add_give_back(b);
+    else if (g->side[g->to]->writes == WRITES_CLIENT)
+        add_let_go(b);
     add_hook(b, g->from, "after_rollback");
 }
 
@@ -400,7 +532,7 @@ static void make_cleanup(struct builder *b)
 {
     const struct plan_goal *g = b->goal;
     const struct spec *s = g->side[g->loser];
-    add_stop(b, g->loser);
+    add_stop(b, g->loser, "stop");
     for (size_t i = 0; i < s->volumes_n; i++) {
         const struct spec_volume *v = &s->volumes[i];
         struct plan_step *step = add(b, ACT_DESTROY, g->loser, TEXT(b, "destroy-%s", v->name));
@@ -416,7 +548,8 @@ static void make_cleanup(struct builder *b)
 
 typedef void make_fn(struct builder *b);
 static make_fn *const makers[PHASE_MAX] = {
-    [PHASE_PREPARE] = make_prepare,   [PHASE_PROMOTE] = make_promote, [PHASE_FINISH] = make_finish,
+    [PHASE_PREPARE] = make_prepare,   [PHASE_PROMOTE] = make_promote,
+    [PHASE_HOLD] = make_hold,         [PHASE_FINISH] = make_finish,
     [PHASE_ROLLBACK] = make_rollback, [PHASE_CLEANUP] = make_cleanup,
 };
 
@@ -432,49 +565,4 @@ void plan_done(struct plan *p)
     arena_done(&p->arena);
     p->steps = NULL;
     p->n = 0;
-}
-
-bool plan_may_flip_back(enum spec_writes writes, bool loss_accepted)
-{
-    return writes == WRITES_REPLAYED || loss_accepted;
-}
-
-static const char *loss_after_flip(const struct plan_goal *g, struct arena *a, const char *until)
-{
-    const char *to = colour_name(g->to), *from = colour_name(g->from);
-    switch (g->side[g->to]->writes) {
-    case WRITES_REPLAYED:
-        return "nothing: what happened since is fetched again";
-    case WRITES_BOTH:
-        return arena_printf(a, "what %s alone collected %s; needs --accept-loss", to, until);
-    case WRITES_CLIENT:
-        return arena_printf(
-            a, "every write that %s took since the flip; %s never sees them; needs --accept-loss",
-            to, from);
-    }
-    return "";
-}
-
-void plan_costs(const struct plan_goal *g, struct arena *a, struct plan_cost ret[PLAN_COSTS])
-{
-    const char *to = colour_name(g->to), *from = colour_name(g->from);
-    char words[24];
-    clock_words(words, sizeof(words), g->side[g->to]->stop.grace);
-    const char *stop = arena_printf(a, "its stop (at most %s)", words);
-    ret[0] = (struct plan_cost){"preparing, prepared", arena_printf(a, "stop %s", to), stop,
-                                "nothing: live was not changed"};
-    ret[1] = (struct plan_cost){"promoting, before the flip", arena_printf(a, "stop %s", to), stop,
-                                "nothing"};
-    ret[2] = (struct plan_cost){"after the flip, awaiting-confirm",
-                                arena_printf(a, "gate %s, flip back, drain and stop %s", from, to),
-                                "under 1 s and the gate's passes",
-                                loss_after_flip(g, a, "since the flip")};
-    ret[3] = (struct plan_cost){
-        "promoted", arena_printf(a, "start %s on its own data, gate it, flip back", from),
-        "its start and its catch-up", loss_after_flip(g, a, "since the old side stopped")};
-    ret[4] = (struct plan_cost){
-        "after cleanup",
-        arena_printf(a, "a new upgrade to %s",
-                     g->version_from && *g->version_from ? g->version_from : "the old version"),
-        "a whole upgrade", "the way back: the old data is gone, and version policy decides"};
 }

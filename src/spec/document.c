@@ -72,9 +72,20 @@ static const char head[] =
     "| `both` | each colour collects its own (Prometheus) | the hole between snapshot and start is "
     "measured and "
     "reported; a rollback after the flip needs `--accept-loss` |\n"
-    "| `client` | clients write into live | a plain flip is refused; requests are held during the "
-    "last clone; a "
-    "rollback after the flip needs `--accept-loss` |\n";
+    "| `client` | clients write into live, and only one may run | requests wait while the old "
+    "colour is stopped, its data cloned and the new one started, for `traffic.hold.max` at most; a "
+    "rollback after that needs `--accept-loss` |\n"
+    "\n"
+    "With `client` the clone of `prepare` is a rehearsal: it shows that the new version starts on "
+    "the data, and how long that takes. `promote` refuses before anybody waits if the clone, as "
+    "measured, and start and gate, as `prepare` took, are longer than `traffic.hold.max`. Then it "
+    "removes the rehearsal, lets requests wait, drains and stops the old colour, clones its data "
+    "anew and in full, starts the new one, and lets the requests go when it has passed its gate. "
+    "If that does not happen in time, the old colour is started again on its own data and answers "
+    "what waited. So clients must wait for an answer for twice `traffic.hold.max`, and "
+    "`freeze.max` "
+    "counts for the rehearsal only. `promote --accept-loss` flips plainly instead: the new colour "
+    "then has what was written before `prepare` cloned it, and nothing after.\n";
 
 static void add_path(struct str *out, const char *path)
 {

@@ -336,7 +336,9 @@ const struct schema_key schema_keys[] = {
         .example = "[telegraf, 192.0.2.7]"),
     SECTION("traffic.hold", .doc = "holding requests while nobody may answer (writes: client)"),
     ROW("traffic.hold.max", T_DURATION, traffic.hold_max, .fallback = "30s",
-        RANGE(NSEC_S, 10 * NSEC_MIN), .doc = "longest hold; then it is undone", .example = "10s"),
+        RANGE(NSEC_S, 10 * NSEC_MIN),
+        .doc = "longest hold; then it goes back, for which requests wait as long again",
+        .example = "10s"),
 
     SECTION("gate", .required = true, .doc = "what must hold before traffic goes to a colour"),
     {.path = "gate.checks",

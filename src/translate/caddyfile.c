@@ -131,8 +131,6 @@ int caddyfile_checks(const struct spec *s)
 {
     bool ws = s->traffic.websockets != WS_NONE;
     int handlers = 0;
-    if (s->writes == WRITES_CLIENT)
-        handlers += ws ? 2 : 1;
     if (s->traffic.failover)
         handlers += 2; /* each colour's failover handler asks both colours */
     if (s->traffic.when_unhealthy == UNHEALTHY_FAIL)
@@ -176,36 +174,53 @@ static bool has_websockets(const struct writer *w)
     return w->side[GREEN]->traffic.websockets != WS_NONE;
 }
 
+/* The spec may have changed between the two. */
+static bool holds(const struct writer *w)
+{
+    return w->side[GREEN]->writes == WRITES_CLIENT || w->side[BLUE]->writes == WRITES_CLIENT;
+}
+
 static void open_websocket_handle(struct writer *w)
 {
     open_block(w, "handle @%s_ws", w->service);
 }
 
-/* New colour only, not dialled before it is healthy; a POST waits. */
+/* What Caddy's check asks of a colour whose requests are held: not the colour, but our own route,
+ * which answers by a flag. So nothing is dialled before our gate has let it go, whatever the colour
+ * says of its own health. */
+static void hold_health(struct writer *w, const struct spec *s)
+{
+    line(w, "health_uri " CADDYFILE_OPEN_URI, colour_name(s->colour));
+    line(w, "health_port %u", s->traffic.which_port);
+    line(w, "health_interval 500ms");
+    line(w, "health_timeout 3s");
+    line(w, "health_body ^open$");
+}
+
+/* This colour only, and not dialled before it is let go: until then every request waits, for the
+ * hold itself and as long again for the way back. */
 static void hold_handlers(struct writer *w, const struct spec *s)
 {
     char dial[64];
-    nsec_t hold = s->traffic.hold_max ? s->traffic.hold_max : HOLD_DEFAULT;
-    open_block(w, "handle @%s_hold", w->service);
+    nsec_t hold = 2 * (s->traffic.hold_max ? s->traffic.hold_max : HOLD_DEFAULT);
+    open_block(w, "handle @%s_hold_%s", w->service, colour_name(s->colour));
     for (int ws = has_websockets(w); ws >= 0; ws--) {
         if (ws)
             open_websocket_handle(w);
         else
             open_block(w, "handle");
         open_block(w, "reverse_proxy %s", caddyfile_dial(dial, sizeof(dial), s, ws));
-        health(w, s);
+        hold_health(w, s);
         if (hold % NSEC_S == 0)
             line(w, "lb_try_duration %llds", (long long)(hold / NSEC_S));
         else
             line(w, "lb_try_duration %lldms", (long long)(hold / NSEC_MS));
         line(w, "lb_try_interval 50ms");
-        if (!ws) {
-            retry_match(w, "POST");
-        } else {
-            if (s->traffic.websockets == WS_OWN_PORT)
-                line(w, "health_port %u", http_port(s));
+        open_block(w, "lb_retry_match");
+        line(w, "path *");
+        close_block(w);
+        if (ws)
             websocket_end(w);
-        }
         close_block(w);
         close_block(w);
     }
@@ -286,7 +301,7 @@ static void colour_handlers(struct writer *w, enum colour c)
     const struct spec *s = w->side[c];
     open_block(w, "handle @%s_%s", w->service, colour_name(c));
     line(w, "header X-Changeover-Colour %s", colour_name(c));
-    if (s->writes == WRITES_CLIENT)
+    if (holds(w))
         hold_handlers(w, s);
     if (s->traffic.failover)
         failover_handlers(w, s, w->side[colour_other(c)]);
@@ -330,8 +345,10 @@ static void site_body(struct writer *w, bool tls)
         close_block(w);
     }
     pick(w);
-    if (s->writes == WRITES_CLIENT)
-        file_matcher(w, "hold", "hold");
+    if (holds(w)) {
+        file_matcher(w, "hold_green", "hold-green");
+        file_matcher(w, "hold_blue", "hold-blue");
+    }
     if (t->failover)
         file_matcher(w, "failover", "failover");
     if (has_websockets(w))
@@ -367,19 +384,44 @@ static void sites(struct writer *w, bool tls)
     close_block(w);
 }
 
+static void answer(struct writer *w, const char *matcher, const char *text, int status)
+{
+    if (matcher)
+        open_block(w, "handle @%s_%s", w->service, matcher);
+    else
+        open_block(w, "handle");
+    if (status == 200)
+        line(w, "respond \"%s\"", text);
+    else
+        line(w, "respond \"%s\" %d", text, status);
+    close_block(w);
+}
+
+/* May requests that are held for this colour go to it? */
+static void open_route(struct writer *w, enum colour c)
+{
+    char open[16], hold[16];
+    snprintf(open, sizeof(open), "open-%s", colour_name(c));
+    snprintf(hold, sizeof(hold), "hold-%s", colour_name(c));
+    open_block(w, "handle " CADDYFILE_OPEN_URI, colour_name(c));
+    file_matcher(w, "open", open);
+    file_matcher(w, "held", hold);
+    answer(w, "open", "open", 200);
+    answer(w, "held", "held", 503);
+    answer(w, NULL, "free", 503);
+    close_block(w);
+}
+
 static void which_site(struct writer *w)
 {
     open_block(w, "http://:%u", w->side[GREEN]->traffic.which_port);
     line(w, "bind 127.0.0.1");
     pick(w);
-    for (int c = 0; c < COLOURS; c++) {
-        open_block(w, "handle @%s_%s", w->service, colour_name((enum colour)c));
-        line(w, "respond \"%s\"", colour_name((enum colour)c));
-        close_block(w);
-    }
-    open_block(w, "handle");
-    line(w, "respond \"none\" 503");
-    close_block(w);
+    for (int c = 0; c < COLOURS && holds(w); c++)
+        open_route(w, (enum colour)c);
+    for (int c = 0; c < COLOURS; c++)
+        answer(w, colour_name((enum colour)c), colour_name((enum colour)c), 200);
+    answer(w, NULL, "none", 503);
     close_block(w);
 }
 

@@ -9,6 +9,11 @@
 #include "base/str.h"
 #include "spec/spec.h"
 
+/* With `writes: client`, a request for a colour waits while there is the flag hold-COLOUR, until
+ * there is open-COLOUR too: this path of the which-colour route answers "open", "held" or "free".
+ */
+#define CADDYFILE_OPEN_URI "/open-%s"
+
 /* Appends the block, its begin and end markers included. version: the running Caddy's, "2.6.2".
  * ERR_UNSUPPORTED: this version cannot do what the spec asks (too old; 2.6.3 to 2.11.1: no `writes:
  * client`, no `when_unhealthy: fail`; below 2.11.2: no `retry`). ERR_USAGE: a value that cannot

@@ -44,6 +44,32 @@ def row(phase, steps, step, moment, after_flip=True):
     return Row("cleaning", live, steady(live), REFUSED)
 
 
+# --- while requests wait (writes: client) ---------------------------------------------------------
+
+LOSES = End("promoting", "", (), True)
+HOLD_STEPS = {
+    "promote": ["gate", "shadow", "hold-fits", "preview"],
+    "hold": ["rehearsal-boot-off", "rehearsal-stop", "clear", "hold", "flip", "drain", "boot-off", "stop", "clone", "boot-on",
+             "start", "gate", "release", "verify", "priority", "bake"],
+    "finish": ["let-go"],
+    "rollback": ["boot-on", "start", "gate", "preview", "flip", "verify", "loser-boot-off", "stop", "give-back"],
+}
+
+
+def hold_row(phase, step, moment):
+    """The same for an upgrade during which requests wait. A rollback here is one that began while they did."""
+    def since(name):
+        steps = HOLD_STEPS[phase]
+        return flipped((steps, step), moment, name)
+
+    if phase == "rollback":
+        return Row("rolling-back", "from" if since("flip") else "waits", ROLLED_BACK, ROLLED_BACK)
+    if phase == "finish" or (phase == "hold" and since("release")):
+        return Row("promoting", "to", PROMOTED, LOSES)
+    live = "waits" if phase == "hold" and since("flip") else "from"
+    return Row("promoting", live, PROMOTED, ROLLED_BACK)
+
+
 # --- the document ---------------------------------------------------------------------------------
 
 STEPS = collections.OrderedDict([
@@ -67,31 +93,52 @@ REDO = {
 }
 
 
+HOLD_REDO = {
+    **REDO, "hold-fits": "measures again", "rehearsal-boot-off": "does it again",
+    "rehearsal-stop": "waits for a stop that is in work; else stops what still runs", "clear": "removes what is left",
+    "hold": "does it again; the ceiling counts anew", "release": "does it again", "let-go": "does it again",
+    "give-back": "hands back what still waits", "verify": "proves it again",
+}
+
+
 def where(end):
+    if end == LOSES:
+        return "refused (2): loses writes; with `--accept-loss` rolled-back, from live"
     if end.refused:
         return "refused (1): the data is on its way out; `cleanup` goes on"
     return f"{end.state}, {end.live} live"
 
 
-def document():
-    out = ["| killed in | at | state | traffic | `resume` | ends | `rollback` ends |", "|---|---|---|---|---|---|---|"]
-    for phase, names in STEPS.items():
-        steps = [f"{phase}/{n}" for n in names]
-        for name, step in zip(names, steps):
+HEAD = ["| killed in | at | state | traffic | `resume` | ends | `rollback` ends |", "|---|---|---|---|---|---|---|"]
+
+
+def table(phases, row_of, redo):
+    out = list(HEAD)
+    for phase, names in phases.items():
+        for name in names:
             groups = []
             for moment in MOMENTS:
-                r = row(phase, steps, step, moment)
+                r = row_of(phase, name, moment)
                 if groups and groups[-1][1] == r:
                     groups[-1][0].append(moment)
                 else:
                     groups.append(([moment], r))
             for moments, r in groups:
-                does = REDO[name] if moments != ["done"] else "goes on"
+                does = redo[name] if moments != ["done"] else "goes on"
                 live = r.live if name != "flip" or moments != ["intended"] else f"{r.live}, or as the flags say"
-                out.append(f"| {step} | {', '.join(moments)} | {r.state} | {live} | {does} | {where(r.resume)} | "
+                out.append(f"| {phase}/{name} | {', '.join(moments)} | {r.state} | {live} | {does} | {where(r.resume)} | "
                            f"{where(r.rollback)} |")
     return "\n".join(out) + "\n"
 
 
+def document():
+    return table(STEPS, lambda phase, name, moment: row(phase, [f"{phase}/{n}" for n in STEPS[phase]], f"{phase}/{name}", moment),
+                 REDO)
+
+
+def hold_document():
+    return table(HOLD_STEPS, hold_row, HOLD_REDO)
+
+
 if __name__ == "__main__":
-    print(document(), end="")
+    print(document(), hold_document(), sep="\n", end="")

@@ -77,13 +77,14 @@ def test_a_failing_bake_flips_back_where_the_loss_is_accepted():
         assert service.identity() == "green"
 
 
-def test_writes_of_clients_refuse_a_plain_flip():
+def test_writes_of_clients_flip_plainly_only_where_the_loss_is_accepted():
+    """Without --accept-loss requests wait: test_hold.py."""
     with start(writes="client") as service:
         service.run("prepare", "-t", "2.0.0")
-        refused = service.run("promote", expect=1).stderr
-        assert "writes: client" in refused and "--accept-loss" in refused, refused
-        assert service.flags() == ["active-green"] and service.state() == "prepared"
-        service.run("rollback")
+        lost = service.rpc("sendTransaction", "after-the-clone")
+        said = service.run("promote", "--accept-loss").stderr
+        assert "hold" not in said and "promote/flip" in said, said
+        assert service.flags() == ["active-blue"] and service.rpc("getTransaction", lost) is None
         service.run("cleanup", "-y")
 
 

@@ -129,6 +129,35 @@ static void the_probe_shows_as_what_it_is(void **state)
     compare("probe", &out);
 }
 
+static void requests_wait_while_one_side_is_cloned(void **state)
+{
+    (void)state;
+    cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_CLIENT);
+    cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_CLIENT);
+    struct plan_volume pv[] = {
+        {.driver = "copy", .bytes = 412000000, .files = 1600, .estimate_ns = 900 * NSEC_MS},
+        {.driver = "empty", .no_data = true},
+    };
+    struct plan_goal g = {.side = {green, blue},
+                          .from = GREEN,
+                          .to = BLUE,
+                          .version_from = "1.0.0",
+                          .version_to = "1.1.0",
+                          .volumes = pv,
+                          .hold = true,
+                          .loser = BLUE};
+    cleanup_str struct str out = {0};
+    for (int phase = PHASE_PROMOTE; phase <= PHASE_FINISH; phase++)
+        add_plan(&out, (enum plan_phase)phase, &g);
+    str_add(&out, "before the flip\n");
+    add_plan(&out, PHASE_ROLLBACK, &g);
+    g.after_flip = g.held = true;
+    str_add(&out, "while requests wait\n");
+    add_plan(&out, PHASE_ROLLBACK, &g);
+    add_costs(&out, &g);
+    compare("hold", &out);
+}
+
 static void step_names_are_unique(void **state)
 {
     (void)state;
@@ -136,10 +165,11 @@ static void step_names_are_unique(void **state)
     cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_REPLAYED);
     struct plan_goal g = {
         .side = {green, blue}, .from = GREEN, .to = BLUE, .loser = GREEN, .after_flip = true};
-    for (int phase = 0; phase < PHASE_MAX; phase++) {
+    for (int phase = 0; phase < 2 * PHASE_MAX; phase++) {
         cleanup_plan struct plan p = {0};
-        plan_make((enum plan_phase)phase, &g, &p);
-        assert_true(p.n > 0);
+        g.hold = g.held = phase >= PHASE_MAX;
+        plan_make((enum plan_phase)(phase % PHASE_MAX), &g, &p);
+        assert_true(p.n > 0 || (phase == PHASE_HOLD && !g.hold));
         for (size_t i = 0; i < p.n; i++)
             for (size_t k = i + 1; k < p.n; k++)
                 assert_string_not_equal(p.steps[i].name, p.steps[k].name);
@@ -161,6 +191,7 @@ int main(void)
         cmocka_unit_test(an_upgrade_from_start_to_end),
         cmocka_unit_test(the_ways_back),
         cmocka_unit_test(the_probe_shows_as_what_it_is),
+        cmocka_unit_test(requests_wait_while_one_side_is_cloned),
         cmocka_unit_test(step_names_are_unique),
         cmocka_unit_test(nothing_goes_back_over_writes_without_consent),
     };

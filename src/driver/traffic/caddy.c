@@ -65,7 +65,8 @@ static int caddy_inspect(const struct driver_ctx *ctx, struct traffic_facts *ret
     const struct spec *s = traffic_spec(ctx);
     nsec_t deadline = sys_clock_mono() + LOOK_MAX;
     struct traffic_facts f = {.flag = traffic_flag(s),
-                              .hold = traffic_flag_set(s, "hold"),
+                              .held = {traffic_held(s, GREEN), traffic_held(s, BLUE)},
+                              .open = {traffic_open(s, GREEN), traffic_open(s, BLUE)},
                               .failover = traffic_flag_set(s, "failover")};
     (void)err;
     char why[512] = "";
@@ -138,6 +139,14 @@ static void add_flip(struct str *t, const char *dir, enum colour to)
     str_addf(t, "    rm -f %s/active-%s\n\n", dir, others);
 }
 
+static void add_hold(struct str *t, const char *c)
+{
+    str_addf(t,
+             "Requests for %s wait (hold-%s), and fail when they have waited too long. To end that "
+             "by\nhand: the traffic to a colour that works, then remove hold-%s.\n\n",
+             c, c, c);
+}
+
 static int caddy_readme(const struct driver_ctx *ctx, const char *state_line, struct err *err)
 {
     const struct spec *s = traffic_spec(ctx);
@@ -152,6 +161,9 @@ static int caddy_readme(const struct driver_ctx *ctx, const char *state_line, st
         "active-green: to green; else active-blue: to blue; neither: 503.\n"
         "No reload is needed, and none is wanted: it drops requests and websockets.\n\n",
         colour_name(live));
+    for (int c = GREEN; c < COLOURS; c++)
+        if (traffic_held(s, (enum colour)c))
+            add_hold(&t, colour_name((enum colour)c));
     add_flip(&t, dir, GREEN);
     add_flip(&t, dir, BLUE);
     if (live != COLOUR_NONE) {
@@ -182,6 +194,8 @@ const struct traffic_ops traffic_caddy = {
     .loads = traffic_caddy_loads,
     .readme = caddy_readme,
     .failover = caddy_failover,
+    .hold = traffic_caddy_hold,
+    .give_back = traffic_caddy_give_back,
 };
 
 const struct traffic_ops *traffic_find(const struct spec *s, struct err *err)

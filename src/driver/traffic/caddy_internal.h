@@ -22,6 +22,8 @@ char *traffic_flag_path(const struct spec *s, const char *name); /* free it */
 /* What Caddy's loopback route says that it would choose. why (may be NULL): if NONE. */
 enum colour traffic_which(const struct spec *s, nsec_t timeout, char *why, size_t size);
 
+void traffic_hold_seen(const struct spec *s, enum colour c, char *buf, size_t size);
+
 /* "http://127.0.0.1:8080": the way in by the i-th site. */
 void traffic_site_url(const struct spec *s, size_t i, char *buf, size_t size);
 
@@ -62,6 +64,12 @@ traffic_uninstall_fn traffic_caddy_uninstall;
 /* proof.c */
 traffic_preview_fn traffic_caddy_preview;
 traffic_verify_fn traffic_caddy_verify;
+
+/* hold.c */
+bool traffic_held(const struct spec *s, enum colour c); /* by the flags */
+bool traffic_open(const struct spec *s, enum colour c);
+traffic_hold_fn traffic_caddy_hold;
+traffic_give_back_fn traffic_caddy_give_back;
 
 /* load.c */
 traffic_load_fn traffic_caddy_load;

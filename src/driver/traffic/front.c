@@ -49,6 +49,20 @@ enum colour traffic_which(const struct spec *s, nsec_t timeout, char *why, size_
     return c;
 }
 
+/* "open", "held" or "free", as Caddy sees the flags of c; "" if it does not answer. */
+void traffic_hold_seen(const struct spec *s, enum colour c, char *buf, size_t size)
+{
+    char url[64];
+    struct err err = {0};
+    cleanup_http_answer struct http_answer a = {0};
+    buf[0] = '\0';
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u" CADDYFILE_OPEN_URI, s->traffic.which_port,
+             colour_name(c));
+    if (http_send(&(struct http_request){.url = url, .timeout = LOOK_MAX, .max = 64}, &a, &err) ==
+        0)
+        snprintf(buf, size, "%s", str_cstr(&a.body));
+}
+
 void traffic_site_url(const struct spec *s, size_t i, char *buf, size_t size)
 {
     bool tls = caddyfile_site_tls(s, s->traffic.sites.v[i]);

@@ -11,9 +11,11 @@ struct traffic_facts {
     bool installed; /* our block is in its running configuration, and is the one we would render */
     enum colour flag; /* what the flags say; NONE: no readable flag */
     enum colour
-        seen; /* what the proxy says that it would choose; NONE: it says none, or no answer */
-    bool hold, failover; /* flags */
-    char text[512];      /* what is wrong, for people; "" if nothing */
+        seen;      /* what the proxy says that it would choose; NONE: it says none, or no answer */
+    bool failover; /* flag */
+    bool held[COLOURS]; /* flags: requests for this colour wait */
+    bool open[COLOURS]; /* flags: those that waited have been let go to it */
+    char text[512];     /* what is wrong, for people; "" if nothing */
 };
 
 struct traffic_load {
@@ -68,6 +70,22 @@ typedef int traffic_readme_fn(const struct driver_ctx *ctx, const char *state_li
 /* Removes the `failover` flag (before either colour is stopped, cloned or frozen). */
 typedef int traffic_failover_fn(const struct driver_ctx *ctx, bool on, struct err *err);
 
+/* Holding requests for a colour that is down (`writes: client`).
+ * HOLD_ON: from now on a request for c waits, and c is not dialled. The traffic need not be at c
+ *     yet. Proven: on 0 the proxy has said that it sees it.
+ * HOLD_OPEN: c may be dialled: new requests go to it at once, those that wait within HOLD_SEEN.
+ * HOLD_NONE: neither: what still waits would wait in vain, so not before HOLD_SEEN after
+ *     HOLD_OPEN. */
+enum traffic_hold { HOLD_NONE, HOLD_ON, HOLD_OPEN };
+#define HOLD_SEEN (1300 * NSEC_MS) /* two of Caddy's check intervals, and a check's own time */
+typedef int traffic_hold_fn(const struct driver_ctx *ctx, enum colour c, enum traffic_hold to,
+                            struct err *err);
+
+/* Hands every request that waits for c to the other colour, which has the traffic again.
+ * Pre: c's instance is gone (its ports are free). Post: none waits any more, HOLD_NONE. The ports
+ * are forwarded meanwhile by a process of ours that outlives us until nothing is under way. */
+typedef int traffic_give_back_fn(const struct driver_ctx *ctx, enum colour c, struct err *err);
+
 struct traffic_ops {
     const char *name;
     traffic_inspect_fn *inspect;
@@ -81,6 +99,8 @@ struct traffic_ops {
     traffic_loads_fn *loads;
     traffic_readme_fn *readme;
     traffic_failover_fn *failover;
+    traffic_hold_fn *hold;
+    traffic_give_back_fn *give_back;
 };
 
 extern const struct traffic_ops traffic_caddy;

@@ -14,7 +14,6 @@
 #define SETTLE (50 * NSEC_MS) /* requests that chose before the flip have been sent on by then */
 #define WATCH (200 * NSEC_MS) /* how long the old colour's sockets are watched at least */
 #define BATCH 16
-#define CHECKS_SEEN (1300 * NSEC_MS) /* two of Caddy's intervals, and a check's own time */
 
 /* --- what each colour says of itself ------------------------------------------------------- */
 
@@ -100,7 +99,7 @@ static int health_through_preview(const struct spec *s, enum colour to, struct e
  * check) does not show. */
 static int wait_for_checks(const struct driver_ctx *ctx, enum colour to, struct err *err)
 {
-    nsec_t deadline = sys_clock_mono() + CHECKS_SEEN;
+    nsec_t deadline = sys_clock_mono() + HOLD_SEEN;
     while (sys_clock_mono() < deadline) {
         if (driver_poll(ctx))
             return err_set(err, ERR_INTERRUPTED, "interrupted while Caddy checks %s",
