@@ -11,7 +11,7 @@ from lib.service import Service
 from lib.waiting import wait_for
 
 BRAKE = {"p99": "200ms", "method": "getSlot", "rate": 100, "window": "500ms", "max_pause": "60s"}
-SPEC = {"runtime": {"standby": {"brake": BRAKE}}, "gate": {"passes": 20, "interval": "100ms"}, "bake": "0s"}
+SPEC = {"runtime": {"standby": {"brake": BRAKE}}, "gate": {"passes": 50, "interval": "100ms"}, "bake": "0s"}
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +27,18 @@ def clean(service):
     service.run("cleanup", "-y", expect=None)
 
 
+def record(service, colour):
+    """run.json: of the upgrade before, or being replaced, until it is there."""
+    for path in (service.dir / "state").rglob(f"runtime/{colour}/run.json"):
+        return json.loads(path.read_text())
+    return {"pid": [0, 0]}
+
+
 def frozen(service, colour):
     """By its control group; where there is none, by the state of its process."""
-    run = json.loads(next((service.dir / "state").rglob(f"runtime/{colour}/run.json")).read_text())
+    run = record(service, colour)
     if not run.get("cgroup"):
-        return pathlib.Path(f"/proc/{run['pid']}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+        return pathlib.Path(f"/proc/{run['pid'][0]}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
     if run["cgroup_v2"]:
         return pathlib.Path(run["cgroup"], "cgroup.freeze").read_text().strip() == "1"
     return pathlib.Path(run["cgroup"], "freezer.state").read_text().strip() != "THAWED"
@@ -54,7 +61,7 @@ def preparing(service, version):
     """prepare in the background, at its gate."""
     p = subprocess.Popen(service.argv("prepare", "-t", version), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                          stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: service.pid("blue") and p.poll() is None, "the standby to start", 60)
+    wait_for(lambda: os.path.exists(f"/proc/{record(service, 'blue')['pid'][0] or 'none'}"), "the standby to start", 30)
     return p
 
 
