@@ -8,9 +8,9 @@
 #include "driver/runtime/ops.h"
 
 struct gate_request {
-    enum colour colour;      /* the one that must pass */
-    enum colour reference;   /* the one it is compared with (lag); NONE: none runs */
-    bool reference_may_fail; /* it runs, but nobody counts on it: no answer of it is no failure */
+    enum colour colour;         /* the one that must pass */
+    enum colour reference;      /* the one it is compared with (lag); NONE: none runs */
+    bool reference_may_fail;    /* no answer of it, or a slow one, is no failure */
     const char *target_version; /* version gate; NULL: any */
     int passes;                 /* 0: the spec's */
     nsec_t deadline;            /* duration; 0: the spec's */

@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+/* Of a reference that may fail: a slow answer is of a later moment, and looks ahead for ever. */
+#define REFERENCE_MOST (250 * NSEC_MS)
 #define TRY_DEFAULT (5 * NSEC_S)
 #define WITHIN_DEFAULT (10 * NSEC_S)
 
@@ -63,8 +65,12 @@ static void fill_queries(const struct gate_watch *w, const struct spec_gate *g, 
         query_local(&q[i++], spec_port_number(w->spec, port));
     if (g->kind != GATE_LAG)
         return;
-    if (w->reference_runs)
-        query_local(&q[i++], spec_port_number(w->ctx->side[w->rq.reference], port));
+    if (w->reference_runs) {
+        query_local(&q[i], spec_port_number(w->ctx->side[w->rq.reference], port));
+        if (w->rq.reference_may_fail && q[i].timeout > REFERENCE_MOST)
+            q[i].timeout = REFERENCE_MOST;
+        i++;
+    }
     for (size_t k = 0; k < g->references.n && i < n; k++, i++)
         (void)snprintf(q[i].url, sizeof(q[i].url), "%s", g->references.v[k]);
 }
