@@ -291,10 +291,11 @@ void prober_progress(struct engine *e, const char *text, nsec_t spent, nsec_t mo
 {
     const struct prober *pr = e->prober;
     char detail[160], p99[24];
+    nsec_t slow = pr ? prober_p99(pr) : 0; /* 0: nothing has been answered yet */
     if (pr)
         str_format(detail, sizeof(detail), "%d/s: %" PRIu64 " sent, %" PRIu64 " lost, p99 %s",
                    pr->spec->rate, pr->now.sent, probe_lost(&pr->now),
-                   prober_ms(p99, sizeof(p99), prober_p99(pr)));
+                   slow ? prober_ms(p99, sizeof(p99), slow) : "-");
     event_emit(&e->tee, &(struct event){.kind = EVENT_PROGRESS,
                                         .text = text,
                                         .detail = pr ? detail : NULL,

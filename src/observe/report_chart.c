@@ -315,11 +315,13 @@ static void sockets_words(const json_t *ws, struct str *out)
     str_add(out, "<p>");
     html_textf(out,
                "Websockets: %.0f held open, %.0f stayed, %.0f dropped (%.0f with a close frame), "
-               "%.0f reconnected; the first event came at most %.0f ms after the drop; %.0f events "
-               "missed.",
+               "%.0f reconnected",
                value(ws, "wanted"), value(ws, "stayed"), value(ws, "drops"), value(ws, "closed"),
-               value(ws, "reconnects"), value(ws, "longest_away_ms"),
-               value(ws, "missed") + value(ws, "missed_away"));
+               value(ws, "reconnects"));
+    if (value(ws, "longest_away_ms") > 0)
+        html_textf(out, "; the first event came at most %.0f ms after the drop",
+                   value(ws, "longest_away_ms"));
+    html_textf(out, "; %.0f events missed.", value(ws, "missed") + value(ws, "missed_away"));
     str_add(out, "</p>");
 }
 
