@@ -146,7 +146,8 @@ static void name_colour(const struct probe *p, const struct http1 *h, json_t *j,
         str_format(name, size, "-");
 }
 
-static void count_colour(struct probe *p, const struct http1 *h, json_t *j, bool ok)
+static void count_colour(struct probe *p, const struct request *rq, const struct http1 *h,
+                         json_t *j, bool ok)
 {
     char name[sizeof(p->r.colours[0].name)];
     name_colour(p, h, j, name, sizeof(name));
@@ -165,7 +166,7 @@ static void count_colour(struct probe *p, const struct http1 *h, json_t *j, bool
     c->ok += ok;
     c->bad += !ok;
     if (p->windows)
-        windows_colour(p, i);
+        windows_colour(p, i, rq->intended);
 }
 
 struct verdict {
@@ -261,7 +262,7 @@ void request_judge(struct probe *p, struct request *rq, const struct http1 *h)
                                  ? json_loadb(str_cstr(&h->body), h->body.len, 0, NULL)
                                  : NULL;
     judge(p, rq, h, j, &v);
-    count_colour(p, h, j, v.good);
+    count_colour(p, rq, h, j, v.good);
     request_end(p, rq, v.good ? PROBE_OK : PROBE_BAD, v.bad, h->status, v.detail);
 }
 

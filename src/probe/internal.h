@@ -184,8 +184,9 @@ void executed_count(struct probe *p);
 
 /* windows.c */
 void windows_start(struct probe *p);
-void windows_colour(struct probe *p, unsigned colour); /* before windows_add(): who answered */
-void windows_add(struct probe *p, nsec_t latency);     /* one that counts as a latency ended now */
+/* Before windows_add(): who answered a request that was due at `intended`. */
+void windows_colour(struct probe *p, unsigned colour, nsec_t intended);
+void windows_add(struct probe *p, nsec_t latency); /* one that counts as a latency ended now */
 void windows_tick(struct probe *p);
 void windows_text(struct probe *p, struct str *out);
 void windows_done(struct probe *p);

@@ -175,8 +175,8 @@ void probe_text(struct probe *p, const struct probe_result *r, struct str *out);
 
 /* With windows: {"flips": [{"at_ms", "from", "to"}], "reach_ms": 500, "before": {"p50", ...},
  * "during", "after"}. A flip is where the answers of another colour begin and at least ten come in
- * a row; "during" is what was answered within reach of one, to either side. NULL without a flip.
- * After probe_stop() or probe_wait(). */
+ * a row to requests that were due after the first; "during" is what was answered within reach of
+ * one, to either side. NULL without a flip. After probe_stop() or probe_wait(). */
 json_t *probe_windows_json(struct probe *p);
 
 /* With series: {"every_ms", "windows": [[sent, lost, p50, p90, p99, max, ok of colour 0, of 1,

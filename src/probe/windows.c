@@ -29,9 +29,9 @@ struct windows {
     nsec_t slot_due, during_until;
     struct flip flips[FLIPS];
     unsigned n_flips;
-    bool answered;
+    bool answered, waiting;         /* waiting: another one has answered; is it a flip? */
     unsigned live, other, in_a_row; /* who answers; who else did, how often in a row, since when */
-    nsec_t other_since;
+    nsec_t other_since, live_since;
 
     struct hist latency; /* of the stretch that is not over */
     nsec_t stretch_due;
@@ -123,28 +123,35 @@ static void flip_note(struct probe *p, struct windows *w)
         w->flips[w->n_flips++] =
             (struct flip){.at = w->other_since - p->start, .from = w->live, .to = w->other};
     w->live = w->other;
+    w->live_since = w->other_since;
     for (int i = 0; i < RING; i++)
         retire_slot(&w->ring[i], &w->during);
     w->during_until = w->other_since + REACH;
 }
 
-void windows_colour(struct probe *p, unsigned colour)
+/* In a backlog the answers of both colours come mixed. What was due before the first of another
+ * colour is on its way already, and says nothing of who is live now: only what was due later does.
+ */
+void windows_colour(struct probe *p, unsigned colour, nsec_t intended)
 {
     struct windows *w = p->windows;
     if (!w->answered)
         w->live = colour;
     w->answered = true;
     if (colour == w->live) {
-        w->in_a_row = 0;
+        w->waiting &= intended <= w->other_since;
         return;
     }
-    if (!w->in_a_row || w->other != colour) {
+    if (intended <= w->live_since)
+        return;
+    if (!w->waiting || w->other != colour) {
+        w->waiting = true;
         w->other = colour;
         w->other_since = p->now;
         w->in_a_row = 0;
     }
-    if (++w->in_a_row == IN_A_ROW) {
-        w->in_a_row = 0;
+    if (intended > w->other_since && ++w->in_a_row == IN_A_ROW) {
+        w->waiting = false;
         flip_note(p, w);
     }
 }

@@ -34,15 +34,16 @@ def window(found, at):
 
 def draw(flips, end, n, chance):
     """The middles of 2 n windows that touch neither a flip's nor each other; the two control sets in turn."""
-    taken, middles = list(flips), []
     places = [t / 20 for t in range(40, int((end - 1) * 20))]
-    chance.shuffle(places)
-    for place in places:
-        if len(middles) < 2 * n and all(abs(place - other) >= 2 * SIDE for other in taken):
-            taken.append(place)
-            middles.append(place)
-    assert len(middles) == 2 * n, f"the run was too short: {len(middles)} windows, not {2 * n}"
-    return middles[::2], middles[1::2]
+    for _ in range(100):  # one that fills the run badly is drawn again
+        middles = []
+        chance.shuffle(places)
+        for place in places:
+            if len(middles) < 2 * n and all(abs(place - other) >= 2 * SIDE for other in flips + middles):
+                middles.append(place)
+        if len(middles) == 2 * n:
+            return middles[::2], middles[1::2]
+    raise AssertionError(f"the run was too short: {len(middles)} windows, not {2 * n}")
 
 
 def one_run(service, chance):
@@ -52,8 +53,8 @@ def one_run(service, chance):
     with measured.Load(service, RATE, slow_every=10**9) as load:
         for _ in range(CYCLES):
             measured.promotes(service, 1)
-            measured.rollbacks(service, 1)
-        time.sleep(4 * CYCLES)  # more of the run to draw from
+            measured.rollbacks(service, 1, apart=3 * SIDE)
+            time.sleep(4)  # more of the run to draw from
         result = load.end()
     steal = machine.read()[1]
     assert result["lost"] == 0, result["failures"][:5]

@@ -2,6 +2,7 @@
 import statistics
 
 from lib import figures
+from lib.bench import SHORT
 from lib.service import Service
 
 
@@ -9,7 +10,7 @@ def middle(values):
     return f"median {statistics.median(values) * 1e3:.0f} ms, max {max(values) * 1e3:.0f} ms"
 
 
-def test_promotes(promotes=20, rollbacks=5):
+def test_promotes(promotes=2 if SHORT else 20, rollbacks=1 if SHORT else 5):
     with Service(figures.SPEC) as service:
         service.start()
         with figures.Load(service) as load:
@@ -32,4 +33,4 @@ def test_promotes(promotes=20, rollbacks=5):
     assert len(count) == seen["answered"] and max(count.values()) == 1
     assert at_flip == 0
     assert sockets["drops"] == sockets["first_try"] == stops * figures.SOCKETS and sockets["open"] == figures.SOCKETS
-    assert max(moved["proven"]) < 1 and max(work) < 1
+    assert SHORT or max(moved["proven"]) < 1 and max(work) < 1

@@ -99,12 +99,14 @@ def promotes(service, n):
     return {"proven": proven, "stayed": stayed}
 
 
-def rollbacks(service, n):
-    """Seconds of work, apart from the gate, until the traffic is back and proven to be: the old side still runs."""
+def rollbacks(service, n, apart=0):
+    """Seconds of work, apart from the gate, until the traffic is back and proven to be: the old side still runs.
+    apart: seconds between the two flips, for what looks at each."""
     work = []
     for _ in range(n):
         service.run("prepare", "-t", next_version(service))
         service.run("promote", "--confirm-within", "5m")
+        time.sleep(apart)
         began = time.monotonic()
         did = steps(service.run("rollback", "-y").stderr)
         took = time.monotonic() - began

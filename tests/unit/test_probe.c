@@ -155,6 +155,48 @@ static void bodies_get_their_number(void **state)
     }
 }
 
+/* "number of the request, colour" in the order of arrival; a request is due at its number in ms,
+ * and answers come 100 ms later at the earliest. How many flips are seen? */
+static size_t flips_of(const int (*got)[2], size_t n)
+{
+    struct probe *p = x_alloc(sizeof(*p));
+    p->o.windows = true;
+    p->r.n_colours = 2;
+    strcpy(p->r.colours[0].name, "green");
+    strcpy(p->r.colours[1].name, "blue");
+    windows_start(p);
+    for (size_t i = 0; i < n; i++) {
+        p->now = (nsec_t)(got[0][0] + 100 + (int)i) * NSEC_MS;
+        windows_colour(p, (unsigned)got[i][1], got[i][0] * NSEC_MS);
+        windows_add(p, NSEC_MS);
+    }
+    json_t *j = probe_windows_json(p);
+    size_t flips = json_array_size(json_object_get(j, "flips"));
+    json_decref(j);
+    windows_done(p);
+    free(p);
+    return flips;
+}
+
+static void a_flip_in_a_backlog_is_one(void **state)
+{
+    (void)state;
+    enum { N = 500 };
+    int got[N][2];
+    for (int i = 0; i < N; i++) { /* all under way at the flip come in turns of twelve */
+        bool mixed = i >= 100 && i < 196;
+        got[i][0] = i;
+        got[i][1] = i >= 196 || (mixed && (i - 100) / 12 % 2 == 0);
+    }
+    assert_int_equal(flips_of(got, N), 1);
+    for (int i = 300; i < N; i++) /* and back, with requests that were due after it */
+        got[i][1] = 0;
+    assert_int_equal(flips_of(got, N), 2);
+    for (int i = 0; i < N; i++) /* both answer, for ever: none */
+        got[i][1] = i / 5 % 2;
+    assert_int_equal(flips_of(got, N), 0);
+}
+
 static void targets(void **state)
 {
     (void)state;
@@ -188,9 +230,13 @@ static void targets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_in_every_cut),    cmocka_unit_test(a_cut_answer_is_not_done),
-        cmocka_unit_test(what_is_no_http),         cmocka_unit_test(headers_by_any_case),
-        cmocka_unit_test(bodies_get_their_number), cmocka_unit_test(targets),
+        cmocka_unit_test(answers_in_every_cut),
+        cmocka_unit_test(a_cut_answer_is_not_done),
+        cmocka_unit_test(what_is_no_http),
+        cmocka_unit_test(headers_by_any_case),
+        cmocka_unit_test(bodies_get_their_number),
+        cmocka_unit_test(targets),
+        cmocka_unit_test(a_flip_in_a_backlog_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
