@@ -132,7 +132,7 @@ static void add_gate(struct builder *b, enum colour c, const char *name)
         str_addf(&names, "%s%s", i ? ", " : "", s->gate.gates[i].name);
     char every[24], most[24], limit[24], pause[24];
     const struct spec_brake *brake = &s->runtime.brake;
-    bool standby = c == b->goal->to && b->plan->phase != PHASE_ROLLBACK;
+    bool standby = b->plan->phase == PHASE_PREPARE || b->plan->phase == PHASE_PROMOTE;
     step->effect =
         TEXT(b, "wait until %s passes %d times in a row, every %s, at most %s: %s%s",
              colour_name(c), s->gate.passes, clock_words(every, sizeof(every), s->gate.interval),
