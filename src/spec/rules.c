@@ -73,6 +73,27 @@ void loader_query_rule(struct loader *l, struct yaml_mark at, const char *shown,
         q->port = l->spec->traffic.port;
 }
 
+/* The names stand in an expression of the proxy. */
+static void retry_rules(struct loader *l)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    const struct spec_traffic *t = &l->spec->traffic;
+    if (t->retry == RETRY_LISTED && t->retry_methods.n == 0)
+        loader_wrong(l, loader_mark(l, "traffic.retry"),
+                     "traffic.retry: `listed` without `retry_methods`; write for example "
+                     "`retry_methods: [getSlot]`");
+    if (t->retry != RETRY_LISTED && t->retry_methods.n)
+        loader_wrong(l, loader_mark(l, "traffic.retry_methods"),
+                     "traffic.retry_methods: nothing looks at it; write `retry: listed`");
+    for (size_t i = 0; i < t->retry_methods.n; i++)
+        if (!t->retry_methods.v[i][0] ||
+            t->retry_methods.v[i][strspn(t->retry_methods.v[i], plain)])
+            loader_wrong(l, loader_mark(l, "traffic.retry_methods"),
+                         "traffic.retry_methods: '%s' is no method name (letters, digits, - and "
+                         "_); write for example `retry_methods: [getSlot]`",
+                         t->retry_methods.v[i]);
+}
+
 static void traffic_rules(struct loader *l)
 {
     struct spec_traffic *t = &l->spec->traffic;
@@ -105,6 +126,7 @@ static void traffic_rules(struct loader *l)
                      "traffic.failover: would send writes to a colour that then loses them "
                      "(writes: client); "
                      "write `failover: false`");
+    retry_rules(l);
 }
 
 /* Gates */

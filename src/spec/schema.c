@@ -4,8 +4,6 @@
 
 #include "spec/spec.h"
 
-#include <signal.h>
-
 #define ROW(path_, type_, field, ...)                                                     \
     {                                                                                     \
         .path = path_, .type = type_, .offset = offsetof(struct spec, field), __VA_ARGS__ \
@@ -60,6 +58,8 @@ static const struct schema_word websocket_words[] = {
     {"none", WS_NONE}, {"own_port", WS_OWN_PORT}, {"same_port", WS_SAME_PORT}, {0}};
 static const struct schema_word unhealthy_words[] = {
     {"serve", UNHEALTHY_SERVE}, {"fail", UNHEALTHY_FAIL}, {0}};
+static const struct schema_word retry_words[] = {
+    {"none", RETRY_NONE}, {"safe-methods", RETRY_SAFE}, {"listed", RETRY_LISTED}, {0}};
 static const struct schema_word compare_words[] = {
     {"eq", CMP_EQ}, {"ne", CMP_NE}, {"lt", CMP_LT},           {"le", CMP_LE},
     {"gt", CMP_GT}, {"ge", CMP_GE}, {"matches", CMP_MATCHES}, {0}};
@@ -70,13 +70,6 @@ static const struct schema_word downgrade_words[] = {{"none", DOWNGRADE_NONE},
                                                      {0}};
 static const struct schema_word after_flip_words[] = {
     {"warn", SPACE_WARN}, {"give-up-rollback", SPACE_GIVE_UP_ROLLBACK}, {0}};
-
-const struct schema_word schema_signals[] = {
-    {"TERM", SIGTERM}, {"INT", SIGINT},   {"QUIT", SIGQUIT},   {"HUP", SIGHUP},
-    {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"WINCH", SIGWINCH}, {0}};
-const char *const schema_limits[] = {
-    "as",     "core",  "cpu", "data",   "fsize",  "locks",      "memlock", "msgqueue", "nice",
-    "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",   NULL};
 
 /* What a value is asked for with; the same five keys wherever something is asked. */
 #define QUERY(prefix_, macro, field_prefix)                                                      \
@@ -315,8 +308,17 @@ const struct schema_key schema_keys[] = {
         .doc = "send to the other colour while live fails and both pass the gate; not with writes: "
                "client",
         .example = "true"),
-    ROW("traffic.retry", T_BOOL, traffic.retry, .fallback = "false",
-        .doc = "repeat a failed request, POST too: it may then run twice", .example = "true"),
+    ROW("traffic.retry", T_WORD, traffic.retry, .fallback = "none", .words = retry_words,
+        .doc =
+            "what the proxy tries again for 5 s when a colour breaks off: nothing; GET, HEAD and "
+            "OPTIONS; or those and `retry_methods`. What was tried again may have run twice",
+        .example = "safe-methods"),
+    ROW("traffic.retry_methods", T_TEXTS, traffic.retry_methods,
+        .fallback_doc = "required with retry: listed",
+        .doc =
+            "JSON-RPC methods that may run twice: reads, never what writes; not in batches; Caddy "
+            "2.11.2 or later",
+        .example = "[getSlot, getBlock]"),
     SECTION(
         "traffic.identify",
         .doc = "what only the backend itself says and what differs by colour; required with caddy"),

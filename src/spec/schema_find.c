@@ -2,7 +2,15 @@
  * words. */
 #include "spec/schema.h"
 
+#include <signal.h>
 #include <string.h>
+
+const struct schema_word schema_signals[] = {
+    {"TERM", SIGTERM}, {"INT", SIGINT},   {"QUIT", SIGQUIT},   {"HUP", SIGHUP},
+    {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"WINCH", SIGWINCH}, {0}};
+const char *const schema_limits[] = {
+    "as",     "core",  "cpu", "data",   "fsize",  "locks",      "memlock", "msgqueue", "nice",
+    "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",   NULL};
 
 static bool word_matches(const char *pattern, size_t pn, const char *word, size_t wn)
 {

@@ -26,6 +26,7 @@ enum spec_writes { WRITES_REPLAYED, WRITES_BOTH, WRITES_CLIENT };
 enum spec_consistency { CONSISTENCY_FREEZE, CONSISTENCY_NONE };
 enum spec_restart { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 enum spec_when_unhealthy { UNHEALTHY_SERVE, UNHEALTHY_FAIL };
+enum spec_retry { RETRY_NONE, RETRY_SAFE, RETRY_LISTED };
 enum spec_websockets { WS_NONE, WS_OWN_PORT, WS_SAME_PORT };
 enum spec_downgrade { DOWNGRADE_NONE, DOWNGRADE_PATCH, DOWNGRADE_MINOR, DOWNGRADE_ANY };
 enum spec_space_after_flip { SPACE_WARN, SPACE_GIVE_UP_ROLLBACK };
@@ -185,7 +186,9 @@ struct spec_traffic {
     uint16_t which_port, preview_port[COLOURS];
     const char *health_path, *health_body; /* body: regular expression */
     enum spec_when_unhealthy when_unhealthy;
-    bool failover, retry;
+    bool failover;
+    enum spec_retry retry;
+    struct strv retry_methods;  /* RETRY_LISTED: JSON-RPC methods that may run twice */
     struct spec_query identify; /* what only the backend itself says; differs by colour */
     int verify_requests;        /* N of the proof */
     nsec_t drain_deadline;    /* for requests and direct clients: then the old side keeps running */

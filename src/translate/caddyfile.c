@@ -12,7 +12,6 @@ struct writer {
     const struct spec *side[COLOURS];
     const char *service;
     bool stream_close_delay; /* this Caddy knows it (2.7) */
-    bool retry;              /* this Caddy can repeat a POST (2.11.2) */
     const char *wrong;       /* a value that cannot be written; first one */
 };
 
@@ -131,10 +130,11 @@ int caddyfile_checks(const struct spec *s)
 {
     bool ws = s->traffic.websockets != WS_NONE;
     int handlers = 0;
+    int http = s->traffic.retry == RETRY_LISTED ? 2 : 1; /* handlers of plain requests */
     if (s->traffic.failover)
-        handlers += 2; /* each colour's failover handler asks both colours */
+        handlers += 2 * http; /* each colour's failover handler asks both colours */
     if (s->traffic.when_unhealthy == UNHEALTHY_FAIL)
-        handlers += ws ? 2 : 1;
+        handlers += http + ws;
     return handlers * 2; /* every 500 ms */
 }
 
@@ -178,6 +178,26 @@ static bool has_websockets(const struct writer *w)
 static bool holds(const struct writer *w)
 {
     return w->side[GREEN]->writes == WRITES_CLIENT || w->side[BLUE]->writes == WRITES_CLIENT;
+}
+
+/* One JSON-RPC call of a method that may run twice: a small body, no batch, "method" in it once and
+ * without escapes, so that nobody else's text passes for it. */
+static void twice_matcher(struct writer *w)
+{
+    const struct spec_traffic *t = &w->side[GREEN]->traffic;
+    cleanup_str struct str names = {0};
+    for (size_t i = 0; i < t->retry_methods.n; i++)
+        str_addf(&names, "%s%s", i ? "|" : "", t->retry_methods.v[i]);
+    open_block(w, "@%s_twice", w->service);
+    line(w, "method POST");
+    line(w,
+         "expression `{http.request.header.Content-Length}.matches(r'^[0-9]{1,5}$') && "
+         "{http.request.body}.matches(r'^\\s*[{]') && "
+         "{http.request.body}.matches(r'\"method\"\\s*:\\s*\"(%s)\"') && "
+         "!{http.request.body}.matches(r'(?s)\"method\".*\"method\"') && "
+         "!{http.request.body}.contains(r'\\u')`",
+         str_cstr(&names));
+    close_block(w);
 }
 
 static void open_websocket_handle(struct writer *w)
@@ -227,6 +247,45 @@ static void hold_handlers(struct writer *w, const struct spec *s)
     close_block(w);
 }
 
+/* What is tried again for 5 s after a failed answer. One that could not even be sent is for every
+ * method, which makes nothing run twice. No passive health: a client that makes the service drop
+ * connections would switch the colour off. */
+static void retry_lines(struct writer *w, const char *methods, bool body)
+{
+    line(w, "lb_try_duration 5s");
+    line(w, "lb_try_interval 50ms");
+    if (body)
+        line(w, "request_buffers 4MiB");
+    retry_match(w, methods);
+}
+
+/* The handlers of plain requests: with `retry: listed` one more for those that may run twice. */
+static void http_handlers(struct writer *w, const struct spec *s, const char *dial, bool failover)
+{
+    enum spec_retry retry = s->traffic.retry;
+    bool check = failover || s->traffic.when_unhealthy == UNHEALTHY_FAIL;
+    for (int twice = retry == RETRY_LISTED; twice >= 0; twice--) {
+        if (twice)
+            open_block(w, "handle @%s_twice", w->service);
+        else
+            open_block(w, "handle");
+        if (!check && retry == RETRY_NONE) {
+            line(w, "reverse_proxy %s", dial);
+            close_block(w);
+            continue;
+        }
+        open_block(w, "reverse_proxy %s", dial);
+        if (failover)
+            line(w, "lb_policy first");
+        if (check)
+            health(w, s);
+        if (retry != RETRY_NONE)
+            retry_lines(w, twice ? "POST" : "GET HEAD OPTIONS", twice);
+        close_block(w);
+        close_block(w);
+    }
+}
+
 /* Both colours, this one first. The only handlers with passive health, and only for websockets: a
  * client that makes the service drop connections would switch both colours off. */
 static void failover_handlers(struct writer *w, const struct spec *s, const struct spec *other)
@@ -247,21 +306,10 @@ static void failover_handlers(struct writer *w, const struct spec *s, const stru
         close_block(w);
         close_block(w);
     }
-    open_block(w, "handle");
-    open_block(w, "reverse_proxy %s %s", caddyfile_dial(dial, sizeof(dial), s, false),
-               caddyfile_dial(second, sizeof(second), other, false));
-    line(w, "lb_policy first");
-    health(w, s);
-    if (w->retry) {
-        line(w, "fail_duration 10s");
-        line(w, "max_fails 1");
-        line(w, "lb_try_duration 5s");
-        line(w, "lb_try_interval 50ms");
-        line(w, "request_buffers 4MiB");
-        retry_match(w, "GET HEAD POST");
-    }
-    close_block(w);
-    close_block(w);
+    caddyfile_dial(dial, sizeof(dial), s, false);
+    caddyfile_dial(second, sizeof(second), other, false);
+    cleanup_free char *both = x_asprintf("%s %s", dial, second);
+    http_handlers(w, s, both, true);
     close_block(w);
 }
 
@@ -284,16 +332,7 @@ static void plain_handlers(struct writer *w, const struct spec *s)
         }
         close_block(w);
     }
-    open_block(w, "handle");
-    caddyfile_dial(dial, sizeof(dial), s, false);
-    if (fail) {
-        open_block(w, "reverse_proxy %s", dial);
-        health(w, s);
-        close_block(w);
-    } else {
-        line(w, "reverse_proxy %s", dial);
-    }
-    close_block(w);
+    http_handlers(w, s, caddyfile_dial(dial, sizeof(dial), s, false), false);
 }
 
 static void colour_handlers(struct writer *w, enum colour c)
@@ -353,6 +392,8 @@ static void site_body(struct writer *w, bool tls)
         file_matcher(w, "failover", "failover");
     if (has_websockets(w))
         line(w, "@%s_ws header_regexp Upgrade (?i)^websocket$", w->service);
+    if (t->retry == RETRY_LISTED)
+        twice_matcher(w);
     colour_handlers(w, GREEN);
     colour_handlers(w, BLUE);
     open_block(w, "handle");
@@ -464,12 +505,11 @@ static int version_can(const struct spec *s, const char *text, struct version *v
                        "Caddy %s may check the health at the wrong port (2.6.3 to 2.11.1); write "
                        "'when_unhealthy: serve', or use 2.6.2, or 2.11.2 and later",
                        text);
-    if (s->traffic.retry && version_below(v, 2, 11, 2))
-        return err_set(
-            err, ERR_UNSUPPORTED,
-            "Caddy %s cannot send a POST again and takes the failed try for a fault of the healthy "
-            "colour; write 'retry: false', or use 2.11.2 and later",
-            text);
+    if (s->traffic.retry == RETRY_LISTED && version_below(v, 2, 11, 2))
+        return err_set(err, ERR_UNSUPPORTED,
+                       "Caddy %s cannot send a POST again; write 'retry: safe-methods' or "
+                       "'retry: none', or use 2.11.2 and later",
+                       text);
     return 0;
 }
 
@@ -483,16 +523,11 @@ int caddyfile_render(const struct spec *green, const struct spec *blue, const ch
         return err_set(err, ERR_USAGE,
                        "'failover: true' would send writes to a colour that is not live; "
                        "with 'writes: client' write 'failover: false'");
-    if (green->traffic.retry && !green->traffic.failover)
-        return err_set(err, ERR_USAGE,
-                       "'retry: true' needs 'failover: true': there is no other "
-                       "colour to send the request to");
     size_t start = ret->len;
     struct writer w = {.to = ret,
                        .side = {green, blue},
                        .service = green->service,
-                       .stream_close_delay = !version_below(&v, 2, 7, 0),
-                       .retry = green->traffic.retry};
+                       .stream_close_delay = !version_below(&v, 2, 7, 0)};
     line(&w, "# changeover %s begin", w.service);
     line(&w, "# For Caddy %s. Written by `changeover traffic install`, which also replaces it.",
          version);

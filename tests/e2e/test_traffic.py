@@ -486,3 +486,88 @@ def test_every_golden_block_is_read_by_its_caddy(golden):
                           text=True, timeout=20)
     assert done.returncode == 0, done.stderr
     assert "not formatted" not in done.stderr
+
+
+# --- traffic.retry: what is sent twice is counted -------------------------------------------------
+
+def call(method, **more):
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, **more})
+
+
+GETS, SLOT, WRITE = ("GET", None), ("POST", call("getSlot")), ("POST", call("sendTransaction", params=["x"]))
+NOT_ONE_LISTED_CALL = [
+    ("POST", f"[{call('getSlot')},{call('sendTransaction')}]"),
+    ("POST", call("sendTransaction", params=[{"method": "getSlot"}])),
+    ("POST", '{"\\u006dethod":"sendTransaction","params":[{"method":"getSlot"}]}'),
+    ("POST", call("getSlot", params=["x" * 100000])),
+    ("PUT", call("getSlot")),
+]
+
+
+def cut_once(host, method, body):
+    """(status that the client saw, how often the backend has executed it) when its connection is cut in mid request."""
+    host.green.close_connections()
+    wait_for(lambda: not host.green.connections, "Caddy's kept connections to be gone")
+    host.green.executed.clear()
+    host.green.cut = 1
+    status = host.get(method=method, body=body, timeout=15)[0]
+    host.green.cut = 0
+    return status, len(host.green.executed)
+
+
+def refused_at_first(host, method, body):
+    """The same when nobody listens until the request has waited for a while."""
+    port, answer = host.green.port, []
+    host.green.stop()
+    asking = threading.Thread(target=lambda: answer.append(host.get(method=method, body=body, timeout=15)[0]))
+    asking.start()
+    asking.join(0.5)
+    with Backend(port, "green-1") as green:
+        asking.join()
+        executed = len(green.executed)
+    host.green = Backend(port, "green-1")
+    host.green.__enter__()
+    return answer[0], executed
+
+
+LOST, TWICE, ONCE = (502, 1), (200, 2), (200, 1)
+
+
+def new_caddy(host):
+    return not host.show()["version"].startswith("2.6.")
+
+
+def test_without_retry_nothing_is_sent_twice(host):
+    host.install()
+    for request in (GETS, SLOT, WRITE):
+        assert cut_once(host, *request) == LOST, request
+        assert refused_at_first(host, *request) == (502, 0), request
+
+
+def test_safe_methods_are_tried_again_and_no_post_runs_twice(host):
+    host.write_spec("  retry: safe-methods\n")
+    host.install()
+    assert cut_once(host, *GETS) == TWICE
+    for request in (SLOT, WRITE, ("PUT", "x"), ("DELETE", None)):
+        assert cut_once(host, *request) == LOST, request
+    assert refused_at_first(host, *GETS) == ONCE
+    # what was not sent may be sent: only newer ones still have its body by then
+    assert refused_at_first(host, *WRITE) == (ONCE if new_caddy(host) else (502, 0))
+
+
+def test_only_listed_methods_run_twice(host):
+    host.write_spec("  retry: listed\n  retry_methods: [getSlot, getBlock]\n")
+    if not new_caddy(host):
+        refused = host.traffic("install", "--live", "green", "-y", ok=False)
+        assert refused.returncode != 0 and "retry: safe-methods" in refused.stderr
+        return
+    host.install()
+    for request in (GETS, SLOT, ("POST", call("getBlock", params=[7]))):
+        assert cut_once(host, *request) == TWICE, request
+    for request in (WRITE, *NOT_ONE_LISTED_CALL):
+        assert cut_once(host, *request) == LOST, request
+    for request in (GETS, SLOT, WRITE):
+        assert refused_at_first(host, *request) == ONCE, request
+    # what arrives is what was sent
+    host.green.executed.clear()
+    assert host.get(method="POST", body=SLOT[1])[0] == 200 and host.green.executed == [("POST", SLOT[1])]

@@ -1,6 +1,7 @@
 """A tiny HTTP/1.1 server in threads that says which instance it is: the two colours of traffic tests.
 
 GET /health: "ok" (or .health); GET or POST /slow: answers after .slow seconds; anything else: .name.
+The next .cut requests are executed (.executed has method and body of each) and the connection is cut instead of an answer.
 Each answer has X-Instance: .name. `Upgrade: websocket` is answered with 101 and kept open.
 """
 import socket
@@ -13,6 +14,7 @@ class Backend:
     def __init__(self, port, name):
         self.port, self.name, self.health, self.slow = port, name, "ok", 1.0
         self.requests, self.checks, self.in_flight, self.websockets = 0, 0, 0, 0
+        self.cut, self.executed = 0, []
         self.lock = threading.Lock()
         self.connections = set()
         backend = self
@@ -47,7 +49,10 @@ class Backend:
         while (h := rfile.readline()) not in (b"\r\n", b""):
             key, value = h.decode().split(":", 1)
             headers[key.strip().lower()] = value.strip()
-        body = rfile.read(int(headers.get("content-length", 0)))
+        length = int(headers.get("content-length", 0))
+        body = rfile.read(length)
+        if len(body) < length:      # the client broke off: no request
+            return False
         if headers.get("upgrade", "").lower() == "websocket":
             with self.lock:
                 self.websockets += 1
@@ -63,6 +68,14 @@ class Backend:
             self.requests += counted
             self.checks += not counted
             self.in_flight += counted
+            cut = counted and self.cut > 0
+            self.cut -= cut
+            if counted:
+                self.executed.append((method, body.decode(errors="replace")))
+        if cut:
+            with self.lock:
+                self.in_flight -= 1
+            return False
         if path.startswith("/slow"):
             time.sleep(self.slow)
         text = self.health if path == "/health" else self.name + ("" if not body else f" {len(body)}")
@@ -79,6 +92,14 @@ class Backend:
     def __exit__(self, *_):
         self.stop()
 
+    def close_connections(self):
+        """So that the next request comes on a new one."""
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
     def stop(self):
         """Gone at once, open connections and all. Once more is fine."""
         if not self.thread.is_alive():
@@ -86,8 +107,4 @@ class Backend:
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
-        for connection in list(self.connections):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        self.close_connections()

@@ -73,9 +73,18 @@ static void failover(struct spec *s)
     s->traffic.failover = true;
 }
 
-static void retry(struct spec *s)
+static void retry_safe(struct spec *s)
 {
-    s->traffic.failover = s->traffic.retry = true;
+    s->traffic.retry = RETRY_SAFE;
+}
+
+static void retry_listed(struct spec *s)
+{
+    static char slot[] = "getSlot", block[] = "getBlock";
+    static char *methods[] = {slot, block};
+    s->traffic.failover = true;
+    s->traffic.retry = RETRY_LISTED;
+    s->traffic.retry_methods = (struct strv){methods, 2};
 }
 
 static void unhealthy(struct spec *s)
@@ -133,7 +142,8 @@ static const struct {
     {"failover-2.6.2", "2.6.2", failover},
     {"failover-2.11.4", "2.11.4", failover},
     {"failover-2.8.4", "2.8.4", failover},
-    {"retry-2.11.4", "2.11.4", retry},
+    {"retry-safe-2.6.2", "2.6.2", retry_safe},
+    {"retry-listed-2.11.4", "2.11.4", retry_listed},
     {"fail-2.6.2", "2.6.2", unhealthy},
     {"fail-2.11.4", "2.11.4", unhealthy},
     {"hold-2.6.2", "2.6.2", hold},
@@ -185,11 +195,6 @@ static void hold_and_failover(struct spec *s)
     s->traffic.failover = true;
 }
 
-static void retry_alone(struct spec *s)
-{
-    s->traffic.retry = true;
-}
-
 static void injected_body(struct spec *s)
 {
     s->traffic.failover = true;
@@ -210,9 +215,8 @@ static void what_a_version_cannot_do_is_refused(void **state)
     refuse(hold, "2.6.3", ERR_UNSUPPORTED, "writes: client");
     refuse(hold, "2.11.1", ERR_UNSUPPORTED, "writes: client");
     refuse(unhealthy, "2.8.4", ERR_UNSUPPORTED, "when_unhealthy: serve");
-    refuse(retry, "2.6.2", ERR_UNSUPPORTED, "retry: false");
+    refuse(retry_listed, "2.6.2", ERR_UNSUPPORTED, "retry: safe-methods");
     refuse(hold_and_failover, "2.6.2", ERR_USAGE, "failover: false");
-    refuse(retry_alone, "2.11.4", ERR_USAGE, "failover: true");
     refuse(injected_body, "2.6.2", ERR_USAGE, "cannot stand in a Caddyfile");
     refuse(placeholder_dir, "2.6.2", ERR_USAGE, "cannot stand in a Caddyfile");
 }
