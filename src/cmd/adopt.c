@@ -119,7 +119,8 @@ static int accept_steady(struct session *s, enum colour c, struct err *err)
 static int accept_by_hand(struct session *s, enum colour c, struct err *err)
 {
     struct traffic_facts f = {0};
-    if (s->engine.traffic && s->engine.traffic->inspect(&s->engine.ctx, &f, err) < 0)
+    if (s->engine.traffic &&
+        s->engine.traffic->inspect(&s->engine.ctx, TRAFFIC_PATIENT, &f, err) < 0)
         return -1;
     if (s->engine.traffic && f.flag != c) {
         err_set(err, ERR_FAILED, "the flags say %s, not %s: nothing was changed",

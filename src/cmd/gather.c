@@ -59,7 +59,7 @@ static void answer(struct source *src)
 static void *ask_traffic(void *p)
 {
     struct source *src = p;
-    src->result = src->traffic->inspect(src->ctx, &src->facts, &src->err);
+    src->result = src->traffic->inspect(src->ctx, TRAFFIC_GLANCE, &src->facts, &src->err);
     answer(src);
     return NULL;
 }

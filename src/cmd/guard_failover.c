@@ -56,7 +56,7 @@ int guard_failover_round(struct guard_failover *g, const struct cmd_call *call,
     }
     if (failover_look(&g->failover, &g->session->engine, &good, err) < 0)
         return -1;
-    if (!good || look->engine.traffic->inspect(&look->engine.ctx, &f, err) < 0)
+    if (!good || look->engine.traffic->inspect(&look->engine.ctx, TRAFFIC_GLANCE, &f, err) < 0)
         return good ? -1 : 0;
     return f.failover ? 0 : set_flag(call, look, err);
 }

@@ -44,7 +44,8 @@ int live_choose(struct session *s, const char *text, enum colour *ret, struct er
     enum colour c = text ? colour_parse(text) : COLOUR_NONE;
     if (text && c == COLOUR_NONE)
         return err_set(err, ERR_USAGE, "--live takes green or blue, not '%s'", text);
-    if (s->engine.traffic && s->engine.traffic->inspect(&s->engine.ctx, &f, err) < 0)
+    if (s->engine.traffic &&
+        s->engine.traffic->inspect(&s->engine.ctx, TRAFFIC_PATIENT, &f, err) < 0)
         return -1;
     *ret = c != COLOUR_NONE ? c : f.flag != COLOUR_NONE ? f.flag : GREEN;
     if (f.flag == COLOUR_NONE || f.flag == *ret)

@@ -91,7 +91,7 @@ static int run_show(struct session *s, struct err *err)
         return err_set(err, ERR_USAGE, "--last %s: a time such as 10s is needed", last);
     if (last && traffic_show_last(&s->engine.ctx, (double)ago / 1e9, &counts, err) < 0)
         return -1;
-    if (s->engine.traffic->inspect(&s->engine.ctx, &f, err) < 0)
+    if (s->engine.traffic->inspect(&s->engine.ctx, TRAFFIC_GLANCE, &f, err) < 0)
         return -1;
     cleanup_rows struct rows t = rows_new(show_columns, ARRAY_LEN(show_columns));
     for (int c = 0; c < COLOURS; c++)
@@ -155,7 +155,7 @@ static int run_install(struct session *s, struct err *err)
         return err_set(err, ERR_USAGE, "--live %s: green or blue", text);
     if (use_file(s, err) < 0)
         return -1;
-    if (s->engine.traffic->inspect(&s->engine.ctx, &f, err) < 0)
+    if (s->engine.traffic->inspect(&s->engine.ctx, TRAFFIC_PATIENT, &f, err) < 0)
         return -1;
     if (live == COLOUR_NONE)
         live = s->live != COLOUR_NONE ? s->live : f.flag;

@@ -121,7 +121,7 @@ void check_traffic(struct check *c)
         return;
     }
     const struct traffic_ops *ops = c->drivers->traffic(c->from, &e);
-    if (!ops || ops->inspect(c->ctx, &f, &e) < 0)
+    if (!ops || ops->inspect(c->ctx, TRAFFIC_PATIENT, &f, &e) < 0)
         findings_add(c->f, FINDING_ERROR, "traffic", *e.hint ? e.hint : NULL, "%s", e.msg);
     else if (!f.reachable)
         findings_add(c->f, FINDING_ERROR, "traffic",

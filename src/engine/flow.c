@@ -469,7 +469,7 @@ int flow_settle(struct engine *e, enum colour claimed_live, struct err *err)
         return 0;
     struct traffic_facts f = {0};
     bool open = false;
-    if (e->traffic->inspect(&e->ctx, &f, err) < 0)
+    if (e->traffic->inspect(&e->ctx, TRAFFIC_PATIENT, &f, err) < 0)
         return -1;
     if (*e->up->id && (settle_step(e, "promote/flip", e->up->to, &f, &open, err) < 0 ||
                        settle_step(e, "hold/flip", e->up->to, &f, &open, err) < 0 ||

@@ -38,7 +38,7 @@ static int rehearsed(struct engine *e, const char *step, nsec_t *ret, struct err
 static int proxy_holds(struct engine *e, struct err *err)
 {
     struct traffic_facts f = {0};
-    if (e->traffic->inspect(&e->ctx, &f, err) < 0)
+    if (e->traffic->inspect(&e->ctx, TRAFFIC_PATIENT, &f, err) < 0)
         return -1;
     if (f.installed && !*f.text)
         return 0;
@@ -81,7 +81,7 @@ const struct step_ops step_fits = {.apply = fits_apply};
 static int facts(struct engine *e, struct traffic_facts *f, struct err *err)
 {
     *f = (struct traffic_facts){.flag = COLOUR_NONE};
-    return e->traffic ? e->traffic->inspect(&e->ctx, f, err) : 0;
+    return e->traffic ? e->traffic->inspect(&e->ctx, TRAFFIC_PATIENT, f, err) : 0;
 }
 
 int engine_held(struct engine *e, struct err *err)

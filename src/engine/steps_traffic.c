@@ -29,7 +29,7 @@ static int seen_at(struct engine *e, enum colour c, struct err *err)
     struct traffic_facts f = {0};
     if (!e->traffic)
         return 1;
-    if (e->traffic->inspect(&e->ctx, &f, err) < 0)
+    if (e->traffic->inspect(&e->ctx, TRAFFIC_PATIENT, &f, err) < 0)
         return -1;
     return f.flag == c;
 }

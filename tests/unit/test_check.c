@@ -42,10 +42,10 @@ static int fake_storage_inspect(const struct driver_ctx *ctx, const struct spec_
     return 0;
 }
 
-static int fake_traffic_inspect(const struct driver_ctx *ctx, struct traffic_facts *ret,
-                                struct err *err)
+static int fake_traffic_inspect(const struct driver_ctx *ctx, nsec_t within,
+                                struct traffic_facts *ret, struct err *err)
 {
-    (void)ctx, (void)err;
+    (void)ctx, (void)within, (void)err;
     *ret = world.traffic;
     return 0;
 }

@@ -53,17 +53,22 @@ static bool look_installed(const struct driver_ctx *ctx, nsec_t deadline, struct
         return false;
     }
     c.timeout = left_until(deadline);
-    if (caddy_adapt(&c, str_cstr(&file), &means, &err) < 0 || !json_equal(runs, means)) {
-        snprintf(why, size, "Caddy runs another configuration than '%s'", s->traffic.caddyfile);
+    if (caddy_adapt(&c, str_cstr(&file), &means, &err) < 0) {
+        f->reachable = err.code != ERR_TIMEOUT;
+        snprintf(why, size, "Caddy does not say what '%s' means: %.300s", s->traffic.caddyfile,
+                 err.msg);
         return false;
     }
-    return true;
+    if (!json_equal(runs, means))
+        snprintf(why, size, "Caddy runs another configuration than '%s'", s->traffic.caddyfile);
+    return json_equal(runs, means);
 }
 
-static int caddy_inspect(const struct driver_ctx *ctx, struct traffic_facts *ret, struct err *err)
+static int caddy_inspect(const struct driver_ctx *ctx, nsec_t within, struct traffic_facts *ret,
+                         struct err *err)
 {
     const struct spec *s = traffic_spec(ctx);
-    nsec_t deadline = sys_clock_mono() + LOOK_MAX;
+    nsec_t deadline = sys_clock_mono() + within;
     struct traffic_facts f = {.flag = traffic_flag(s),
                               .held = {traffic_held(s, GREEN), traffic_held(s, BLUE)},
                               .open = {traffic_open(s, GREEN), traffic_open(s, BLUE)},

@@ -6,8 +6,6 @@
 #include "net/query.h"
 #include "sys/sockdiag.h"
 
-#define LOOK_MAX (500 * NSEC_MS) /* of all network calls of one look */
-
 /* What both colours have in common (sites, flags, admin address) is read from green's. */
 static inline const struct spec *traffic_spec(const struct driver_ctx *ctx)
 {

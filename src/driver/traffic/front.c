@@ -58,8 +58,8 @@ void traffic_hold_seen(const struct spec *s, enum colour c, char *buf, size_t si
     buf[0] = '\0';
     snprintf(url, sizeof(url), "http://127.0.0.1:%u" CADDYFILE_OPEN_URI, s->traffic.which_port,
              colour_name(c));
-    if (http_send(&(struct http_request){.url = url, .timeout = LOOK_MAX, .max = 64}, &a, &err) ==
-        0)
+    if (http_send(&(struct http_request){.url = url, .timeout = TRAFFIC_PATIENT, .max = 64}, &a,
+                  &err) == 0)
         snprintf(buf, size, "%s", str_cstr(&a.body));
 }
 

@@ -162,7 +162,7 @@ static int sees_flags(const struct driver_ctx *ctx, enum colour live, struct err
     enum colour seen;
     do {
         why[0] = '\0';
-        seen = traffic_which(s, LOOK_MAX, why, sizeof(why));
+        seen = traffic_which(s, TRAFFIC_PATIENT, why, sizeof(why));
         if (seen == live)
             return 0;
         if (driver_poll(ctx))

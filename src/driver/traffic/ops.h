@@ -27,9 +27,12 @@ struct traffic_load {
     char peers[1024]; /* "10.0.0.7:4123 (curl, pid 812), ..." of the foreign ones */
 };
 
-/* Read-only; every network call within 500 ms. */
-typedef int traffic_inspect_fn(const struct driver_ctx *ctx, struct traffic_facts *ret,
-                               struct err *err);
+/* Read-only. within: all its network calls together; what does not answer in time counts as not
+ * reachable, never as something else than expected. */
+#define TRAFFIC_GLANCE (500 * NSEC_MS) /* somebody looks at a screen, or it is asked again soon */
+#define TRAFFIC_PATIENT (5 * NSEC_S)   /* something is decided by it */
+typedef int traffic_inspect_fn(const struct driver_ctx *ctx, nsec_t within,
+                               struct traffic_facts *ret, struct err *err);
 
 /* Writes what would be installed (Caddy: the block for the running version). Pure but for the
  * version. */

@@ -113,7 +113,7 @@ int traffic_caddy_preview(const struct driver_ctx *ctx, enum colour to, struct e
 {
     const struct spec *s = traffic_spec(ctx);
     char why[256] = "";
-    enum colour flag = traffic_flag(s), seen = traffic_which(s, LOOK_MAX, why, sizeof(why));
+    enum colour flag = traffic_flag(s), seen = traffic_which(s, TRAFFIC_PATIENT, why, sizeof(why));
     if (flag == COLOUR_NONE || seen != flag) {
         err_set(err, ERR_FAILED, "the flags say %s, Caddy would choose %s%s%s", colour_name(flag),
                 colour_name(seen), *why ? ": " : "", why);
@@ -135,7 +135,7 @@ static int wait_seen(const struct driver_ctx *ctx, enum colour to, struct err *e
     nsec_t deadline = sys_clock_mono() + SEEN_WITHIN;
     char why[256] = "";
     enum colour seen;
-    while ((seen = traffic_which(s, LOOK_MAX, why, sizeof(why))) != to) {
+    while ((seen = traffic_which(s, TRAFFIC_PATIENT, why, sizeof(why))) != to) {
         if (sys_clock_mono() > deadline)
             return err_set(err, ERR_FAILED, "Caddy would choose %s, not %s%s%s", colour_name(seen),
                            colour_name(to), *why && seen == COLOUR_NONE ? ": " : "",
