@@ -59,13 +59,25 @@ int run_fail(struct run *r, const char *what, const char *path, struct err *err)
 
 int run_gone(struct run *r, const char *path, struct err *err)
 {
-    if (r->o->live_source) {
+    if (r->live) {
         atomic_fetch_add(&r->vanished, 1);
         return 0;
     }
     return err_set(err, ERR_FAILED,
                    "clone '%s': '%s' vanished meanwhile: somebody writes to the source", r->src,
                    path);
+}
+
+int run_entangled(struct run *r, struct run_dir *d, const char *what, const char *path,
+                  struct err *err)
+{
+    static const int known[] = {EEXIST, ENOENT, EISDIR, ENOTDIR, ENOTEMPTY};
+    for (size_t i = 0; r->o->ahead && i < ARRAY_LEN(known); i++)
+        if (known[i] == errno) {
+            atomic_store(&d->unsure, true);
+            return 0;
+        }
+    return run_fail(r, what, path, err);
 }
 
 /* Labels of security modules belong to the place, not to the data, and may be refused there. */
@@ -139,7 +151,8 @@ struct file {
 
 static void copied(struct run *r, uint64_t n)
 {
-    uint64_t all = atomic_fetch_add_explicit(&r->bytes, n, memory_order_relaxed) + n;
+    uint64_t all = atomic_fetch_add_explicit(&r->moved, n, memory_order_relaxed) + n;
+    atomic_fetch_add_explicit(&r->bytes, n, memory_order_relaxed);
     if (!r->o->rate_limit)
         return;
     nsec_t due = r->began + (nsec_t)((double)all * 1e9 / (double)r->o->rate_limit), now;
@@ -193,7 +206,7 @@ static int shrunk(struct run *r, const struct file *f, uint64_t at, struct err *
 {
     if (pool_stopping(r->base.pool))
         return 0;
-    if (!r->o->live_source)
+    if (!r->live)
         return err_set(err, ERR_FAILED,
                        "clone '%s': '%s' became shorter meanwhile: somebody writes to the source",
                        r->src, f->path);
@@ -268,7 +281,9 @@ static int fill_file(struct run *r, struct run_scratch *s, struct run_dir *d, co
         dst = sys_tree_open(d->dst, name, O_WRONLY | O_CREAT | O_EXCL, f->node.mode & 0777);
     struct sys_node now;
     f->dst = dst;
-    if (dst < 0 || sys_node_at(dst, "", &now) < 0)
+    if (dst < 0)
+        return run_entangled(r, d, "create", f->path, err);
+    if (sys_node_at(dst, "", &now) < 0)
         return run_fail(r, "create", f->path, err);
     if (f->node.size) {
         int ok =
@@ -288,7 +303,15 @@ static bool is_same(const struct run *r, const struct sys_node *want, const stru
     if ((want->mode & S_IFMT) != (have->mode & S_IFMT) || want->size != have->size ||
         !sys_stamp_eq(want->mtime, have->mtime))
         return false;
-    return !r->refresh || sys_stamp_before(want->ctime, r->since);
+    return !r->refresh || seen_unchanged(r->o->seen, want);
+}
+
+static int reused(struct run *r, const struct sys_node *want)
+{
+    uint64_t data = want->allocated < want->size ? want->allocated : want->size;
+    atomic_fetch_add_explicit(&r->reused, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->bytes, S_ISREG(want->mode) ? data : 0, memory_order_relaxed);
+    return 1;
 }
 
 /* 1: complete already; 0: to be done (what was there is gone). */
@@ -298,16 +321,17 @@ static int reuse(struct run *r, struct run_dir *d, const char *name, const struc
     struct sys_node have;
     if (!r->existing)
         return 0;
+    /* Nothing of the clone needs to be looked at: the last pass left it so. */
+    if (d->known && want->nlink == 1 && seen_unchanged(r->o->seen, want))
+        return reused(r, want);
     if (sys_node_at(d->dst, name, &have) < 0)
         return errno == ENOENT ? 0 : run_fail(r, "look at", path, err);
-    if (is_same(r, want, &have) && (want->nlink > 1 || have.nlink == 1)) {
-        uint64_t data = want->allocated < want->size ? want->allocated : want->size;
-        atomic_fetch_add(&r->reused, 1);
-        atomic_fetch_add_explicit(&r->bytes, S_ISREG(want->mode) ? data : 0, memory_order_relaxed);
-        return 1;
-    }
+    bool trusted = !r->refresh || d->known;
+    if (trusted && is_same(r, want, &have) && (want->nlink > 1 || have.nlink == 1))
+        return reused(r, want);
     if (!S_ISDIR(have.mode))
-        return sys_tree_unlink(d->dst, name, false) < 0 ? run_fail(r, "replace", path, err) : 0;
+        return sys_tree_unlink(d->dst, name, false) < 0 ? run_entangled(r, d, "replace", path, err)
+                                                        : 0;
     cleanup_fd int fd = sys_tree_beneath(d->dst, name);
     if (fd < 0 || tree_empty(fd, path, NULL, err) < 0 || sys_tree_unlink(d->dst, name, true) < 0)
         return fd < 0 || !err->code ? run_fail(r, "replace", path, err) : -1;
@@ -324,15 +348,15 @@ static int link_to(struct run *r, struct run_dir *d, const char *name, const cha
     const char *base = slash ? slash + 1 : to;
     struct sys_node a, b;
     if (dir_fd < 0)
-        return run_fail(r, "find the first name of", path, err);
+        return run_entangled(r, d, "find the first name of", path, err);
     if (r->existing && sys_node_at(d->dst, name, &a) == 0) {
         if (sys_node_at(dir_fd, base, &b) == 0 && a.ino == b.ino && a.dev == b.dev)
             return 0;
         if (sys_tree_unlink(d->dst, name, false) < 0)
-            return run_fail(r, "replace", path, err);
+            return run_entangled(r, d, "replace", path, err);
     }
     if (sys_tree_link(dir_fd, base, d->dst, name) < 0)
-        return run_fail(r, "link", path, err);
+        return run_entangled(r, d, "link", path, err);
     return 0;
 }
 
@@ -403,7 +427,7 @@ static int clone_special(struct run *r, struct run_scratch *s, struct run_dir *d
     int ok = is_link ? sys_tree_symlink(target, d->dst, name)
                      : sys_tree_mknod(d->dst, name, node.mode & (S_IFMT | 0777), node.rdev);
     if (ok < 0 || sys_node_at(d->dst, name, &now) < 0)
-        return run_fail(r, "create", path, err);
+        return run_entangled(r, d, "create", path, err);
     return run_finish(r, s, d->src, name, d->dst, name, &node, &now, path, err);
 }
 

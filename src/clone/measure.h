@@ -10,6 +10,7 @@ struct tree_size {
     uint64_t blocks;   /* data, in blocks of 4 KiB: what a copy takes */
     uint64_t small, large; /* files up to 64 KiB, and beyond */
     uint64_t small_data, large_data;
+    nsec_t took; /* the look at all of it */
 };
 
 /* Uses o->threads, exclude, cancel. A hard-linked file's bytes are shared among its names. Blocks:
@@ -26,6 +27,7 @@ must_check int tree_estimate(const char *src, const char *dst, const struct tree
                              struct err *err);
 
 /* Compares the contents of every file of SRC with DST's, byte by byte, as the caches have them. SRC
- * must stand still. ERR_FAILED names the first file that differs. */
+ * must stand still, unless o->ahead: what has changed since is left to the next pass. With o->seen:
+ * only what the last pass has cloned. ERR_FAILED names the first file that differs. */
 must_check int tree_verify(const char *src, const char *dst, const struct tree_options *o,
                            struct err *err);

@@ -25,7 +25,10 @@ struct run_dir {
     atomic_uint refs;
     int src, dst; /* descriptors */
     struct sys_node node;
-    bool look_for_gone; /* second pass: names may have vanished here */
+    bool known;         /* the last pass was here, too: what it cloned is reused */
+    bool look_for_gone; /* names may have vanished here */
+    bool owed;          /* and one that did is left to the next pass */
+    atomic_bool unsure; /* something could not be done since others are at it: all anew next time */
     char path[];        /* below the top, "" for the top itself */
 };
 
@@ -36,8 +39,8 @@ struct run {
     int src_top, dst_top;
     uint64_t mount; /* the source's: nothing else is entered */
     bool existing;  /* DST may hold entries already: resume, refresh */
-    bool refresh;   /* and those that differ from SRC are replaced */
-    nsec_t since;
+    bool refresh;   /* and those that differ from SRC are replaced: a pass after the first */
+    bool live;      /* SRC changes under our hands */
     uint64_t files_total, bytes_total; /* 0: unknown */
     bool copy_range;                   /* the file system may share blocks, or copy by itself */
     uint64_t dst_magic;
@@ -46,7 +49,7 @@ struct run {
     unsigned threads;
     nsec_t began;
     atomic_ullong files, dirs, linked, symlinks, others, sockets, excluded, vanished, reused,
-        removed, bytes;
+        removed, bytes, moved; /* moved: of the bytes, what was not there already */
 };
 
 /* walk.c */
@@ -65,6 +68,10 @@ must_check int run_finish(struct run *r, struct run_scratch *s, int src_dir, con
 /* The clone's error for errno: a full disk says how much is missing. */
 int run_fail(struct run *r, const char *what, const char *path, struct err *err);
 int run_gone(struct run *r, const char *path, struct err *err);
+
+/* The same for what could not be done in the clone: fine if SRC is renamed about meanwhile. */
+int run_entangled(struct run *r, struct run_dir *d, const char *what, const char *path,
+                  struct err *err);
 
 /* tree.c: DST, or the directory that will hold it; free() it. */
 char *run_existing_part(const char *dst);

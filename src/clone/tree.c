@@ -218,6 +218,25 @@ static int finish_empty(struct run *r, struct tree_result *ret, struct err *err)
                        : 0;
 }
 
+/* The walk itself, as a pass of r->o->seen if there is one. */
+static int make_pass(struct run *r, struct tree_result *ret, struct err *err)
+{
+    struct seen *seen = r->o->seen;
+    r->began = sys_clock_mono();
+    if (seen)
+        seen_begin(seen);
+    int ok = run_walk(r, err);
+    fill_result(r, ret);
+    /* Asked once more: only then it is certain that nobody has let the writers go on meanwhile. */
+    if (ok == 0 && !r->live && r->o->cancel && r->o->cancel(r->o->ctx))
+        ok = err_set(err, ERR_INTERRUPTED, "interrupted");
+    if (seen)
+        seen_end(seen, ok == 0, sys_clock_mono() - r->began);
+    if (ok < 0 && err->code == ERR_INTERRUPTED)
+        err_ctx(err, "clone '%s' to '%s'", r->src, r->dst);
+    return ok;
+}
+
 static int walk(struct run *r, struct tree_result *ret, struct err *err)
 {
     struct sys_node top;
@@ -227,21 +246,18 @@ static int walk(struct run *r, struct tree_result *ret, struct err *err)
     cleanup_fd int dst_top = sys_tree_top(r->dst, false);
     if (dst_top < 0)
         return err_sys(err, ERR_FAILED, "open '%s'", r->dst);
-    r->began = sys_clock_mono();
     r->src_top = src_top;
     r->dst_top = dst_top;
     r->mount = top.mount;
+    r->live = r->o->live_source || r->o->ahead;
     r->dst_magic = sys_fs_magic(dst_top);
     r->copy_range =
         r->o->mode == TREE_COPY && may_share(r->dst_magic) && r->dst_magic == sys_fs_magic(src_top);
-    int ok = run_walk(r, err);
-    fill_result(r, ret);
-    if (ok < 0)
-        return err->code == ERR_INTERRUPTED ? err_ctx(err, "clone '%s' to '%s'", r->src, r->dst)
-                                            : -1;
+    if (make_pass(r, ret, err) < 0)
+        return -1;
     if (!r->o->no_sync && sys_fs_sync(dst_top) < 0)
         return err_sys(err, ERR_FAILED, "put '%s' on disk", r->dst);
-    if (!r->o->owner)
+    if (!r->o->owner || r->o->ahead)
         return 0;
     if (mark(r->dst, r->o->owner, r->o->no_sync ? SENTINEL_COPIED : SENTINEL_READY,
              atomic_load(&r->files), atomic_load(&r->bytes), err) < 0)
@@ -263,20 +279,27 @@ int tree_clone(const char *src, const char *dst, const struct tree_options *o,
     return ok;
 }
 
-int tree_refresh(const char *src, const char *dst, nsec_t since, const struct tree_options *o,
+/* The mark says "cloning", unless it does: then there is no wait for the disk. */
+static int mark_again(const struct tree_options *o, const struct run *r, struct err *err)
+{
+    struct sentinel want = claim_of(o), found;
+    if (sentinel_check(r->dst, &want, err) < 0 || sentinel_read(r->dst, &found, err) < 0)
+        return -1;
+    if (found.state == SENTINEL_CLONING && sentinel_this_boot(&found))
+        return 0;
+    return mark(r->dst, o->owner, SENTINEL_CLONING, r->files_total, r->bytes_total, err);
+}
+
+int tree_refresh(const char *src, const char *dst, const struct tree_options *o,
                  struct tree_result *ret, struct err *err)
 {
     struct err mine = {0};
-    struct run r = {
-        .o = o, .src = src, .dst = dst, .existing = true, .refresh = true, .since = since};
-    struct sentinel want = claim_of(o);
+    struct run r = {.o = o, .src = src, .dst = dst, .existing = true, .refresh = true};
     int ok = refuse_nesting(src, dst, &mine);
     r.files_total = o->files_total;
     r.bytes_total = o->bytes_total;
     if (ok == 0 && o->owner)
-        ok = sentinel_check(dst, &want, &mine);
-    if (ok == 0 && o->owner)
-        ok = mark(dst, o->owner, SENTINEL_CLONING, r.files_total, r.bytes_total, &mine);
+        ok = mark_again(o, &r, &mine);
     if (ok == 0)
         ok = walk(&r, ret, &mine);
     if (ok < 0 && err)

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "clone/seen.h"
 #include "clone/sentinel.h"
 
 #include <stdbool.h>
@@ -30,12 +31,16 @@ struct tree_options {
     enum tree_mode mode;
     unsigned threads; /* 0: one a processor, at most 8 */
     const char *const
-        *exclude;     /* NULL-terminated fnmatch(3) patterns on the path below SRC ("*" also
-                         matches "/"); a directory that matches is left out whole. May be NULL */
-    bool live_source; /* SRC is being written to: what vanishes meanwhile is no error */
-    bool resume;      /* go on with an interrupted clone of this upgrade and this boot: a file with
-                         the right size and times is complete. Mixes two points in time unless SRC
-                         has not changed since. false: it is removed and made anew */
+        *exclude;      /* NULL-terminated fnmatch(3) patterns on the path below SRC ("*" also
+                          matches "/"); a directory that matches is left out whole. May be NULL */
+    bool live_source;  /* SRC is being written to: what vanishes meanwhile is no error */
+    bool resume;       /* go on with an interrupted clone of this upgrade and this boot: a file with
+                          the right size and times is complete. Mixes two points in time unless SRC
+                          has not changed since. false: it is removed and made anew */
+    struct seen *seen; /* passes over a tree that lives: what this one leaves for the next, and what
+                          tree_refresh() goes by. May be NULL */
+    bool ahead;        /* not the last pass: SRC is being written to (as live_source), DST stays
+                          "cloning". Written out to disk, since the last one is in a hurry */
     bool no_sync; /* leave the wait for the disk to tree_settle(): the source may be thawed first */
     uint64_t rate_limit;               /* bytes copied a second, 0: none */
     uint64_t files_total, bytes_total; /* for the progress; 0: unknown */
@@ -78,14 +83,13 @@ must_check int tree_clone(const char *src, const char *dst, const struct tree_op
  * copied in an earlier boot, so that nobody knows what of it reached the disk: clone again. */
 must_check int tree_settle(const char *dst, const struct sentinel *owner, struct err *err);
 
-/* The second pass: makes DST, a complete clone of SRC, equal to SRC again. Looks at every file's
- * size and times; copies those that differ or whose ctime is not before `since` (wall clock, read
- * before the first pass began, less one tick of the file system's clock); removes what has
- * vanished. o->owner must match DST's mark if given; the mark says "cloning" meanwhile. A store
- * through a shared mapping may move no time: frozen writers must have been synced (msync or syncfs)
- * for it to be seen. */
-must_check int tree_refresh(const char *src, const char *dst, nsec_t since,
-                            const struct tree_options *o, struct tree_result *ret, struct err *err);
+/* A further pass: makes DST, which the passes behind o->seen have made, equal to SRC again: clones
+ * what seen_unchanged() does not vouch for, removes what has vanished. o->owner must match DST's
+ * mark if given; the mark says "cloning" meanwhile. Nobody may write to SRC unless o->ahead: then
+ * what changes meanwhile is the next pass's, and so is a directory that vanishes. Failed or
+ * cancelled: call it again. */
+must_check int tree_refresh(const char *src, const char *dst, const struct tree_options *o,
+                            struct tree_result *ret, struct err *err);
 
 /* 0: files below SRC can be reflinked to DST (or to where DST will be). Tries it, with a file that
  * has no name. Else ERR_UNSUPPORTED with the reason. */

@@ -55,6 +55,8 @@ static int dir_release(struct run *r, struct run_scratch *s, struct run_dir *d, 
             ok = run_fail(r, "look at", d->path, err);
         else
             ok = run_finish(r, s, d->src, "", d->dst, "", &d->node, &now, d->path, err);
+        if (ok == 0 && r->o->seen && !d->unsure)
+            seen_dir_note(r->o->seen, d->path, d->node.ino, d->owed);
     }
     dir_close(d);
     return ok;
@@ -101,8 +103,8 @@ static int flush_names(struct run *r, struct run_scratch *s, struct run_dir *d, 
 
 static int clone_dir(struct run *r, struct run_scratch *s, const char *path, struct err *err);
 
-static int add_subdir(struct run *r, struct run_scratch *s, const struct run_dir *d,
-                      const char *name, struct err *err)
+static int add_subdir(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
+                      struct err *err)
 {
     cleanup_free char *path = x_asprintf("%s%s%s", d->path, *d->path ? "/" : "", name);
     if (scan_excluded(r->o->exclude, path)) {
@@ -114,9 +116,10 @@ static int add_subdir(struct run *r, struct run_scratch *s, const struct run_dir
     if (!made && errno == EEXIST && r->existing && sys_node_at(d->dst, name, &have) == 0 &&
         !S_ISDIR(have.mode))
         made = sys_tree_unlink(d->dst, name, false) == 0 && sys_tree_mkdir(d->dst, name, 0700) == 0;
-    bool given = r->existing || (!*d->path && str_eq(name, "lost+found")); /* mkfs made that one */
+    bool given = r->existing || r->o->ahead ||
+                 (!*d->path && str_eq(name, "lost+found")); /* mkfs made that one */
     if (!made && (errno != EEXIST || !given))
-        return run_fail(r, "create the directory", path, err);
+        return run_entangled(r, d, "create the directory", path, err);
     struct job *j = x_alloc(sizeof(*j));
     j->path = TAKE(path);
     if (pool_push(r->base.pool, &j->base, JOBS_MAX))
@@ -177,6 +180,10 @@ static int remove_one(struct run *r, struct run_dir *d, const char *name, const 
     struct sys_node node;
     if (sys_node_at(d->dst, name, &node) < 0)
         return errno == ENOENT ? 0 : run_fail(r, "look at", path, err);
+    if (S_ISDIR(node.mode) && r->o->ahead) { /* others may be at work in it */
+        d->owed = true;
+        return 0;
+    }
     if (S_ISDIR(node.mode)) {
         cleanup_fd int fd = sys_tree_beneath(d->dst, name);
         if (fd < 0)
@@ -185,7 +192,7 @@ static int remove_one(struct run *r, struct run_dir *d, const char *name, const 
             return -1;
     }
     if (sys_tree_unlink(d->dst, name, S_ISDIR(node.mode)) < 0)
-        return run_fail(r, "remove", path, err);
+        return run_entangled(r, d, "remove", path, err);
     atomic_fetch_add(&r->removed, 1);
     return 0;
 }
@@ -212,6 +219,8 @@ static int remove_gone(struct run *r, struct run_dir *d, struct err *err)
 static struct run_dir *dir_open(struct run *r, const char *path, struct err *err)
 {
     struct run_dir *d = x_alloc(sizeof(*d) + strlen(path) + 1);
+    d->known = d->look_for_gone = d->owed = false;
+    atomic_init(&d->unsure, false);
     memcpy(d->path, path, strlen(path) + 1);
     atomic_init(&d->refs, 1);
     d->dst = -1;
@@ -222,10 +231,21 @@ static struct run_dir *dir_open(struct run *r, const char *path, struct err *err
         return NULL;
     }
     d->dst = d->src < 0 ? -1 : sys_tree_beneath(r->dst_top, path);
+    if (d->src >= 0 && d->dst < 0 && r->o->ahead && (errno == ENOENT || errno == ENOTDIR)) {
+        (void)run_gone(r, path, err); /* what had this name was no directory a moment ago */
+        dir_close(d);
+        return NULL;
+    }
     if (d->dst < 0 || sys_node_at(d->src, "", &d->node) < 0) {
         (void)run_fail(r, "open the directory", path, err);
         dir_close(d);
         return NULL;
+    }
+    d->look_for_gone = r->existing;
+    if (r->refresh) {
+        bool owed;
+        d->known = seen_dir_known(r->o->seen, path, d->node.ino, &owed);
+        d->look_for_gone = !d->known || owed || !seen_unchanged(r->o->seen, &d->node);
     }
     if (r->existing || !*path) {
         strip(d->dst);
@@ -242,7 +262,7 @@ static int clone_dir(struct run *r, struct run_scratch *s, const char *path, str
     atomic_fetch_add_explicit(&r->dirs, 1, memory_order_relaxed);
     cleanup_free struct names *names = x_alloc(sizeof(*names));
     int ok = list_dir(r, s, d, names, err);
-    if (ok == 0 && r->existing && !(r->refresh && sys_stamp_before(d->node.ctime, r->since)))
+    if (ok == 0 && d->look_for_gone)
         ok = remove_gone(r, d, err);
     if (ok < 0) {
         if (atomic_fetch_sub(&d->refs, 1) == 1)

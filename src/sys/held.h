@@ -1,0 +1,12 @@
+/* Files that a process may change without a call that says so. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Calls fn with the inode of every file that `pid` has mapped shared and writable, or (regular
+ * ones) open for writing, some of them more than once. The number alone: which device a mapping is
+ * on is told differently by some file systems, and a file too many does no harm. A process that is
+ * gone: 0. -1 with errno: it may not be looked at (root, or the same user, may). */
+typedef void sys_held_fn(void *ctx, uint64_t ino);
+int sys_proc_held(pid_t pid, sys_held_fn *fn, void *ctx);
