@@ -277,12 +277,17 @@ static int differs(const struct verifying *v, const struct scan_entry *e, struct
         err, "remove the clone and make it again; if it differs again, mistrust memory or disk");
 }
 
-/* Whether somebody may have written to it since it was cloned. */
+/* Whether it may rightly differ: somebody has written to it since it was cloned, or renamed a
+ * directory above it. */
 static bool moves(const struct verifying *v, const struct scan_entry *e)
 {
-    struct sys_node now;
-    return v->o->ahead &&
-           (sys_node_at(e->dir, e->name, &now) < 0 || !seen_unchanged(v->o->seen, &now));
+    struct sys_node now, dir;
+    bool owed;
+    const char *slash = strrchr(e->path, '/');
+    cleanup_free char *above = x_strndup(e->path, slash ? (size_t)(slash - e->path) : 0);
+    return v->o->ahead && (sys_node_at(e->dir, e->name, &now) < 0 ||
+                           !seen_unchanged(v->o->seen, &now) || sys_node_at(e->dir, "", &dir) < 0 ||
+                           !seen_dir_known(v->o->seen, above, dir.ino, &owed));
 }
 
 static int verify_contents(const struct verifying *v, unsigned worker, const struct scan_entry *e,
@@ -307,13 +312,17 @@ static int verify_entry(void *ctx, unsigned worker, const struct scan_entry *e, 
 {
     const struct verifying *v = ctx;
     bool cloned = !v->o->seen || seen_renewed(v->o->seen, &e->node);
-    if (!S_ISREG(e->node.mode) || !cloned || moves(v, e))
+    if (!S_ISREG(e->node.mode) || !cloned)
         return 0;
     const char *slash = strrchr(e->path, '/');
     cleanup_free char *above = x_strndup(e->path, slash ? (size_t)(slash - e->path) : 0);
     cleanup_fd int dir = sys_tree_beneath(v->dst_top, above);
     cleanup_fd int a = sys_tree_open(e->dir, e->name, O_RDONLY | O_NONBLOCK, 0);
     cleanup_fd int b = dir < 0 ? -1 : sys_tree_open(dir, e->name, O_RDONLY | O_NONBLOCK, 0);
+    int saved = errno;
+    if ((a < 0 || b < 0) && moves(v, e))
+        return 0;
+    errno = saved;
     if (a < 0 || b < 0)
         return err_sys(err, ERR_FAILED, "verify '%s': open '%s'", v->dst, e->path);
     return verify_contents(v, worker, e, a, b, err);

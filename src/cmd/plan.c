@@ -33,6 +33,7 @@ static int measure(struct session *s, const struct plan_goal *g, struct arena *a
                                      .bytes = f.bytes,
                                      .files = f.files,
                                      .estimate_ns = f.estimate_ns,
+                                     .pause_ns = f.pause_ns,
                                      .instant = (ops->caps & STORAGE_INSTANT) != 0,
                                      .no_data = (ops->caps & STORAGE_NO_DATA) != 0};
     }

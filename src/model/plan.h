@@ -68,7 +68,8 @@ struct plan {
 struct plan_volume {
     const char *driver; /* that will clone it ("auto" resolved) */
     uint64_t bytes, files;
-    nsec_t estimate_ns;
+    nsec_t estimate_ns; /* of the whole clone, while the source runs if it must not change */
+    nsec_t pause_ns;    /* the least that it is paused for: another look at all of it */
     bool instant, no_data;
 };
 

@@ -58,14 +58,19 @@ bool plan_needs_freeze(const struct spec_volume *v, const struct plan_volume *pv
     return strcmp(v->driver, "empty") != 0;
 }
 
-nsec_t plan_pause(const struct plan_goal *goal)
+nsec_t plan_pause(const struct plan_goal *goal, nsec_t *ret_first)
 {
-    nsec_t sum = 0;
+    nsec_t pause = 0, first = 0;
+    bool freeze = false;
     const struct spec *src = goal->side[goal->from];
-    for (size_t i = 0; goal->volumes && i < src->volumes_n; i++)
-        if (plan_needs_freeze(&src->volumes[i], &goal->volumes[i]))
-            sum += goal->volumes[i].estimate_ns;
-    return sum;
+    for (size_t i = 0; goal->volumes && i < src->volumes_n; i++) {
+        freeze |= plan_needs_freeze(&src->volumes[i], &goal->volumes[i]);
+        pause += goal->volumes[i].pause_ns;
+        first += goal->volumes[i].estimate_ns;
+    }
+    if (ret_first)
+        *ret_first = freeze ? first : 0;
+    return freeze ? pause : 0;
 }
 
 static void describe_volume(struct str *out, const struct plan_goal *g, size_t i)
@@ -105,17 +110,23 @@ static void add_clone(struct builder *b)
     }
     if (src->volumes_n == 0)
         str_add(&effect, "there are no volumes");
-    char about[24], most[24];
-    nsec_t pause = plan_pause(g);
+    char ahead[24], about[24], most[24];
+    const char *from = colour_name(g->from);
+    nsec_t first = 0, pause = plan_pause(g, &first);
+    clock_words(most, sizeof(most), src->freeze_max);
     if (b->plan->phase == PHASE_HOLD)
-        str_addf(&effect, "; %s is stopped", colour_name(g->from));
+        str_addf(&effect, "; %s is stopped", from);
     else if (freeze && pause)
-        str_addf(&effect, "; %s is paused for about %s, at most %s", colour_name(g->from),
-                 clock_words(about, sizeof(about), pause),
-                 clock_words(most, sizeof(most), src->freeze_max));
+        str_addf(&effect,
+                 "; a first pass of about %s while %s runs, and more over what changed, then %s is "
+                 "paused for the last one: about %s and what changed meanwhile, at most %s",
+                 clock_words(ahead, sizeof(ahead), first), from, from,
+                 clock_words(about, sizeof(about), pause), most);
     else if (freeze)
-        str_addf(&effect, "; %s is paused meanwhile, at most %s", colour_name(g->from),
-                 clock_words(most, sizeof(most), src->freeze_max));
+        str_addf(&effect,
+                 "; passes over the data while %s runs, then %s is paused for the last one, at "
+                 "most %s",
+                 from, from, most);
     else
         str_addf(&effect, "; %s is not paused", colour_name(g->from));
     str_add(&undo, " (only what carries our mark)");

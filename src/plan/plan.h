@@ -12,9 +12,9 @@ void plan_done(struct plan *p);
 void plan_costs(const struct plan_goal *goal, struct arena *arena,
                 struct plan_cost ret[PLAN_COSTS]);
 
-/* How long live is paused for the clone: the sum of the estimates of the volumes that ask for it.
- * 0: not at all. */
-nsec_t plan_pause(const struct plan_goal *goal);
+/* How long live is paused for the clone, at least: the sum over the volumes if one asks for it. 0:
+ * not at all, or not measured. *ret_first (may be NULL): the pass before, while it runs. */
+nsec_t plan_pause(const struct plan_goal *goal, nsec_t *ret_first);
 /* Whether cloning this volume needs the instance frozen (by its spec and its driver's nature). */
 bool plan_needs_freeze(const struct spec_volume *v, const struct plan_volume *pv);
 

@@ -127,7 +127,7 @@ def in_cgroup_freezer(pid):
 
 
 @pytest.mark.parametrize("way", ["resume", "rollback"])
-@pytest.mark.parametrize("point", ["clone/entry", "clone:frozen", "files"])
+@pytest.mark.parametrize("point", ["clone/entry", "clone:ahead", "clone:frozen", "files"])
 def test_killed_in_mid_clone(rig, way, point):
     """The first entry that is ever cloned is a trial of the preflight, into a directory of its own."""
     source, target = rig.sides()

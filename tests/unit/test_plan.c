@@ -66,7 +66,11 @@ static void an_upgrade_from_start_to_end(void **state)
     cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_REPLAYED);
     cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_REPLAYED);
     struct plan_volume pv[] = {
-        {.driver = "reflink", .bytes = 412000000000, .files = 1600, .estimate_ns = 400 * NSEC_MS},
+        {.driver = "reflink",
+         .bytes = 412000000000,
+         .files = 1600,
+         .estimate_ns = 4 * NSEC_S,
+         .pause_ns = 400 * NSEC_MS},
         {.driver = "empty", .no_data = true},
     };
     struct plan_goal g = {.side = {green, blue},

@@ -112,7 +112,7 @@ static int clones_and_settles(const struct storage_ops *ops)
     CHECK(f.exists && f.owner == OWNER_OURS && !f.complete && strcmp(f.upgrade_id, "u1") == 0);
     CHECK(ops->settle(&s.ctx, &s.dst, BLUE, &err) < 0);
     CHECK(run_ok("echo left-over > blue/left; mkdir -p blue/sub/deep") == 0); /* interrupted */
-    CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0);
+    CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, NULL, &err) == 0);
     CHECK(kept(ops) == 0 && access("blue/left", F_OK) < 0);
     CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0 && f.copied &&
           !f.complete);
@@ -124,7 +124,7 @@ static int clones_and_settles(const struct storage_ops *ops)
     /* again: kept as it is, also what an instance has written to it since */
     CHECK(run_ok("echo served > blue/new") == 0);
     CHECK(ops->begin(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0 &&
-          ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0);
+          ops->clone(&s.ctx, &s.src, &s.dst, BLUE, NULL, &err) == 0);
     CHECK(run_ok("test \"$(cat blue/new)\" = served") == 0);
     CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0 && f.complete);
     CHECK(ops->destroy(&s.ctx, &s.dst, BLUE, &err) == 0 && access("blue", F_OK) < 0);
@@ -143,11 +143,11 @@ static int refuses_what_is_not_ours(const struct storage_ops *ops)
     CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0);
     CHECK(f.exists && !f.empty && f.owner == OWNER_NONE && *f.owner_text);
     CHECK(ops->begin(&s.ctx, &s.src, &s.dst, BLUE, &err) < 0 && err.code == ERR_FOREIGN);
-    CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) < 0 && err.code == ERR_FOREIGN);
+    CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, NULL, &err) < 0 && err.code == ERR_FOREIGN);
     CHECK(ops->destroy(&s.ctx, &s.dst, BLUE, &err) < 0 && err.code == ERR_FOREIGN);
     /* live's own data, adopted: neither cloned onto, nor another colour's to destroy */
     CHECK(ops->mark(&s.ctx, &s.dst, BLUE, true, &err) == 0);
-    CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) < 0 && err.code == ERR_FOREIGN);
+    CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, NULL, &err) < 0 && err.code == ERR_FOREIGN);
     CHECK(ops->destroy(&s.ctx, &s.dst, GREEN, &err) < 0 && err.code == ERR_FOREIGN);
     s.ctx.service = "other";
     CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0 &&
@@ -161,12 +161,12 @@ static int refuses_what_is_not_ours(const struct storage_ops *ops)
           ops->mark(&s.ctx, &s.dst, BLUE, false, &err) == 0);
     CHECK(run_ok("test \"$(ls -A blue)\" = f; test \"$(cat blue/f)\" = precious") == 0);
     /* another upgrade's clone */
-    CHECK(run_ok("rm -r blue") == 0 && ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0);
+    CHECK(run_ok("rm -r blue") == 0 && ops->clone(&s.ctx, &s.src, &s.dst, BLUE, NULL, &err) == 0);
     s.ctx.upgrade_id = "u2";
     CHECK(ops->begin(&s.ctx, &s.src, &s.dst, BLUE, &err) < 0 && err.code == ERR_FOREIGN);
     CHECK(kept(ops) == 0);
     s.ctx.upgrade_id = "";
-    CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) < 0);
+    CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, NULL, &err) < 0);
     CHECK(ops->destroy(&s.ctx, &s.dst, BLUE, &err) == 0);
     s.dst.path = "gone";
     CHECK(ops->mark(&s.ctx, &s.dst, BLUE, true, &err) < 0 && err.code == ERR_NOT_FOUND);
@@ -184,14 +184,15 @@ static int stops_when_asked(const struct storage_ops *ops)
     s.src.rate_limit = 1000000;
     CHECK(make_source() == 0 && run_ok("head -c 5000000 /dev/zero > green/large") == 0);
     if (ops == &storage_copy) {
-        CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) < 0 && err.code == ERR_INTERRUPTED);
+        CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, NULL, &err) < 0 &&
+              err.code == ERR_INTERRUPTED);
         struct sentinel mark;
         CHECK(sentinel_read("blue", &mark, &err) == 0 && mark.state == SENTINEL_CLONING);
     }
     stop = 0;
     s.src.rate_limit = 0;
     s.src.verify = true;
-    CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0 && kept(ops) == 0);
+    CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, NULL, &err) == 0 && kept(ops) == 0);
     CHECK(ops->destroy(&s.ctx, &s.dst, BLUE, &err) == 0);
     return 0;
 }
@@ -256,7 +257,7 @@ static void reflink_says_where_it_cannot(void **state)
     assert_ptr_equal(storage_find(&s.src, &s.dst, &err), &storage_copy);
     assert_ptr_equal(storage_find(&s.dst, &s.dst, &err), &storage_empty);
     assert_int_equal(storage_empty.begin(&s.ctx, &s.dst, &s.dst, BLUE, &err), 0);
-    assert_int_equal(storage_empty.clone(&s.ctx, &s.dst, &s.dst, BLUE, &err), 0);
+    assert_int_equal(storage_empty.clone(&s.ctx, &s.dst, &s.dst, BLUE, NULL, &err), 0);
     assert_int_equal(storage_empty.settle(&s.ctx, &s.dst, BLUE, &err), 0);
     assert_int_equal(storage_empty.destroy(&s.ctx, &s.dst, BLUE, &err), 0);
     assert_int_equal(storage_empty.inspect(&s.ctx, &s.dst, &s.dst, BLUE, true, &f, &err), 0);

@@ -175,6 +175,7 @@ int storage_tree_inspect(const struct driver_ctx *ctx, const struct spec_volume 
     ret->bytes = size.data;
     ret->needed_bytes = needed(src, mode, &size);
     ret->estimate_ns = estimate < 0 ? 0 : estimate;
+    ret->pause_ns = size.took + size.took / 5;
     return 0;
 }
 
@@ -240,9 +241,36 @@ int storage_tree_begin(const struct driver_ctx *ctx, const struct spec_volume *s
     return sentinel_write(dst->path, &owner, err); /* what the progress counts towards */
 }
 
+/* One pass, the first of this process or a further one, verified if the spec asks for it. */
+static int pass(const struct spec_volume *src, const struct spec_volume *dst,
+                const struct tree_options *o, struct err *err)
+{
+    struct tree_result res;
+    bool further = o->seen && seen_passes(o->seen) > 0;
+    int ok = further ? tree_refresh(src->path, dst->path, o, &res, err)
+                     : tree_clone(src->path, dst->path, o, &res, err);
+    if (ok == 0 && src->verify)
+        ok = tree_verify(src->path, dst->path, o, err);
+    return ok < 0 ? err_ctx(err, "volume '%s'", src->name) : 0;
+}
+
+int storage_tree_ahead(const struct driver_ctx *ctx, const struct spec_volume *src,
+                       const struct spec_volume *dst, enum colour dst_colour, enum tree_mode mode,
+                       struct seen *seen, struct err *err)
+{
+    struct sentinel owner = storage_mark_of(ctx, dst, dst_colour, true);
+    cleanup_free char *text =
+        x_asprintf("clone %s, pass %u while it runs", src->name, seen_passes(seen) + 1);
+    struct storage_run run = {.ctx = ctx, .text = text};
+    struct tree_options o = options(src, mode, &owner, &run);
+    o.seen = seen;
+    o.ahead = true;
+    return pass(src, dst, &o, err);
+}
+
 int storage_tree_clone(const struct driver_ctx *ctx, const struct spec_volume *src,
                        const struct spec_volume *dst, enum colour dst_colour, enum tree_mode mode,
-                       struct err *err)
+                       struct seen *seen, struct err *err)
 {
     int done = storage_already(ctx, dst, dst_colour, err);
     if (done != 0)
@@ -252,15 +280,18 @@ int storage_tree_clone(const struct driver_ctx *ctx, const struct spec_volume *s
     struct storage_run run = {.ctx = ctx, .text = text};
     struct tree_options o = options(src, mode, &owner, &run);
     o.no_sync = true;
-    struct tree_result res;
-    if (tree_clone(src->path, dst->path, &o, &res, err) < 0)
-        return err_ctx(err, "volume '%s'", src->name);
-    if (!src->verify || tree_verify(src->path, dst->path, &o, err) == 0)
+    o.seen = seen;
+    if (seen) /* somebody waits for it, and it is little */
+        o.rate_limit = 0;
+    if (pass(src, dst, &o, err) == 0)
         return 0;
-    owner.state = SENTINEL_CLONING; /* not to be taken for a good one */
+    struct sentinel found;
+    if (sentinel_read(dst->path, &found, NULL) < 0 || found.state != SENTINEL_COPIED)
+        return -1;
+    owner.state = SENTINEL_CLONING; /* found wrong: not to be taken for a good one */
     if (sentinel_write(dst->path, &owner, NULL) < 0)
         return err_ctx(err, "volume '%s' (and its mark cannot be taken back)", src->name);
-    return err_ctx(err, "volume '%s'", src->name);
+    return -1;
 }
 
 int storage_tree_settle(const struct driver_ctx *ctx, const struct spec_volume *dst,

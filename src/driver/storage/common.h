@@ -17,9 +17,12 @@ must_check int storage_inspect_place(const struct driver_ctx *ctx, const struct 
 must_check int storage_tree_begin(const struct driver_ctx *ctx, const struct spec_volume *src,
                                   const struct spec_volume *dst, enum colour dst_colour,
                                   enum tree_mode mode, struct err *err);
+must_check int storage_tree_ahead(const struct driver_ctx *ctx, const struct spec_volume *src,
+                                  const struct spec_volume *dst, enum colour dst_colour,
+                                  enum tree_mode mode, struct seen *seen, struct err *err);
 must_check int storage_tree_clone(const struct driver_ctx *ctx, const struct spec_volume *src,
                                   const struct spec_volume *dst, enum colour dst_colour,
-                                  enum tree_mode mode, struct err *err);
+                                  enum tree_mode mode, struct seen *seen, struct err *err);
 must_check int storage_tree_inspect(const struct driver_ctx *ctx, const struct spec_volume *src,
                                     const struct spec_volume *dst, enum colour dst_colour,
                                     bool measure, enum tree_mode mode, struct storage_facts *ret,

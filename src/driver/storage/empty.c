@@ -61,9 +61,19 @@ static int empty_begin(const struct driver_ctx *ctx, const struct spec_volume *s
     return tree_begin(source_of(src, dst), dst->path, &o, err);
 }
 
-static int empty_clone(const struct driver_ctx *ctx, const struct spec_volume *src,
-                       const struct spec_volume *dst, enum colour dst_colour, struct err *err)
+static int empty_ahead(const struct driver_ctx *ctx, const struct spec_volume *src,
+                       const struct spec_volume *dst, enum colour dst_colour, struct seen *seen,
+                       struct err *err)
 {
+    (void)ctx, (void)src, (void)dst, (void)dst_colour, (void)seen, (void)err;
+    return 0;
+}
+
+static int empty_clone(const struct driver_ctx *ctx, const struct spec_volume *src,
+                       const struct spec_volume *dst, enum colour dst_colour, struct seen *seen,
+                       struct err *err)
+{
+    (void)seen;
     int done = storage_already(ctx, dst, dst_colour, err);
     if (done != 0)
         return done < 0 ? -1 : 0;
@@ -80,6 +90,7 @@ const struct storage_ops storage_empty = {
     .caps = STORAGE_INSTANT | STORAGE_NO_DATA,
     .inspect = empty_inspect,
     .begin = empty_begin,
+    .ahead = empty_ahead,
     .clone = empty_clone,
     .settle = storage_tree_settle,
     .destroy = storage_tree_destroy,

@@ -8,6 +8,7 @@
  * paths are ctx->side[GREEN or BLUE]'s. */
 #pragma once
 
+#include "clone/seen.h"
 #include "driver/context.h"
 
 enum storage_cap {
@@ -30,6 +31,8 @@ struct storage_facts {
     uint64_t free_bytes;      /* where the colour's volume lives */
     uint64_t needed_bytes;    /* what a clone to this colour would take now */
     nsec_t estimate_ns;       /* how long the clone would take, measured; 0: instant or unknown */
+    nsec_t pause_ns;          /* and how long the source would be paused for it: the look at all of
+                                 it, without what changes meanwhile, which nobody can know yet */
     char fs_name[32];         /* "ext4", "xfs", "tmpfs" */
     bool supported;           /* this driver can clone from the other colour to here */
     char why_not[256];
@@ -42,8 +45,8 @@ typedef int storage_inspect_fn(const struct driver_ctx *ctx, const struct spec_v
                                const struct spec_volume *dst, enum colour dst_colour, bool measure,
                                struct storage_facts *ret, struct err *err);
 
-/* A clone is three calls, so that the source need be frozen only for the second:
- *     begin (source running) - freeze - clone - thaw - settle (source running)
+/* A clone is some calls, so that the source need be frozen only for a moment:
+ *     begin - ahead, ahead ... (source running) - freeze - clone - thaw - settle (source running)
  *
  * begin: makes room: removes what an interrupted clone of this upgrade left at dst (may take long),
  * creates it, marks it {service, dst colour, volume, upgrade id, "cloning"}, on disk. Pre:   dst is
@@ -54,7 +57,16 @@ typedef int storage_begin_fn(const struct driver_ctx *ctx, const struct spec_vol
                              const struct spec_volume *dst, enum colour dst_colour,
                              struct err *err);
 
-/* Clones src's data to dst.
+/* One pass ahead of the clone, while the source is written to: the first brings dst as good as all
+ * of src's data, a further one what changed since the one before. What was cloned when is kept in
+ * `seen`; the caller has told it what is held open (seen_hold) right before. Pre: begin, by this
+ * process. Post: dst is marked "cloning", good for nothing but another pass. Nothing to do where
+ * the clone is instant anyhow. Blocks as clone. */
+typedef int storage_ahead_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
+                             const struct spec_volume *dst, enum colour dst_colour,
+                             struct seen *seen, struct err *err);
+
+/* Clones src's data to dst: all of it, or (seen, else NULL) what changed since the last pass ahead.
  * Pre:   as begin's (which it calls where nobody has). The caller has frozen the source if the
  * volume asks for it. Post:  dst holds src's data (but for `exclude`, sockets and the sentinel),
  * marked "copied": complete, but not yet known to be on disk. On -1 dst is absent, or marked
@@ -63,7 +75,7 @@ typedef int storage_begin_fn(const struct driver_ctx *ctx, const struct spec_vol
  * is. Blocks: as long as it takes, with progress events; polls ctx->poll. */
 typedef int storage_clone_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
                              const struct spec_volume *dst, enum colour dst_colour,
-                             struct err *err);
+                             struct seen *seen, struct err *err);
 
 /* Puts a clone on disk and marks it "ready": only then may an instance start on it. Already so: 0.
  * Not complete, or copied before a reboot (nobody knows what of it reached the disk): ERR_FAILED;
@@ -86,6 +98,7 @@ struct storage_ops {
     unsigned caps;
     storage_inspect_fn *inspect;
     storage_begin_fn *begin;
+    storage_ahead_fn *ahead;
     storage_clone_fn *clone;
     storage_settle_fn *settle;
     storage_destroy_fn *destroy;

@@ -35,10 +35,20 @@ static int reflink_begin(const struct driver_ctx *ctx, const struct spec_volume 
     return flush_source(src, err);
 }
 
-static int reflink_clone(const struct driver_ctx *ctx, const struct spec_volume *src,
-                         const struct spec_volume *dst, enum colour dst_colour, struct err *err)
+static int reflink_ahead(const struct driver_ctx *ctx, const struct spec_volume *src,
+                         const struct spec_volume *dst, enum colour dst_colour, struct seen *seen,
+                         struct err *err)
 {
-    return storage_tree_clone(ctx, src, dst, dst_colour, TREE_REFLINK, err);
+    if (flush_source(src, err) < 0)
+        return -1;
+    return storage_tree_ahead(ctx, src, dst, dst_colour, TREE_REFLINK, seen, err);
+}
+
+static int reflink_clone(const struct driver_ctx *ctx, const struct spec_volume *src,
+                         const struct spec_volume *dst, enum colour dst_colour, struct seen *seen,
+                         struct err *err)
+{
+    return storage_tree_clone(ctx, src, dst, dst_colour, TREE_REFLINK, seen, err);
 }
 
 const struct storage_ops storage_reflink = {
@@ -46,6 +56,7 @@ const struct storage_ops storage_reflink = {
     .caps = STORAGE_SHARES,
     .inspect = reflink_inspect,
     .begin = reflink_begin,
+    .ahead = reflink_ahead,
     .clone = reflink_clone,
     .settle = storage_tree_settle,
     .destroy = storage_tree_destroy,

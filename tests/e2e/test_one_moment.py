@@ -1,0 +1,133 @@
+"""A clone of an instance that writes at full speed is one moment of it, over all its volumes; without the freeze it is not."""
+import os
+import pathlib
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+
+import pytest
+
+from lib.service import Service
+
+FILES, SLOTS, STRIDE = 8, 64, 131072       # as in busy.c
+BALLAST = 3000
+SOURCE = pathlib.Path(__file__).with_name("busy.c")
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    binary = tmp_path_factory.mktemp("busy") / "busy"
+    subprocess.run(["cc", "-O2", "-o", binary, SOURCE], check=True)
+    return binary
+
+
+@pytest.fixture
+def tmpfs():
+    place = tempfile.mkdtemp(prefix="changeover-moment-", dir="/dev/shm")
+    os.chmod(place, 0o755)
+    yield pathlib.Path(place)
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def xfs():
+    """On a loop device in memory; where none can be made there is nothing to test."""
+    if os.geteuid() != 0 or not shutil.which("mkfs.xfs"):
+        pytest.skip("no XFS on a loop device here")
+    work = pathlib.Path(tempfile.mkdtemp(prefix="changeover-moment-", dir="/dev/shm"))
+    work.chmod(0o755)
+    image, place = work / "image", work / "place"
+    place.mkdir()
+    try:
+        with image.open("wb") as f:
+            f.truncate(6 << 30)  # the floor of space wants 2 GB free; few of them are ever written
+        made = (subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", image]).returncode == 0 and
+                subprocess.run(["mount", "-o", "loop", image, place]).returncode == 0)
+        if not made:
+            pytest.skip("no XFS on a loop device here")
+        try:
+            yield place
+        finally:
+            subprocess.run(["umount", place], check=True)
+    finally:
+        shutil.rmtree(work)
+
+
+def make_data(green):
+    for volume in ("first", "second"):
+        (green / volume).mkdir(parents=True)
+    for i in range(FILES):
+        for kind in ("stored", "written"):
+            (green / ("first", "second")[i % 2] / f"{kind}.{i}").write_bytes(bytes(SLOTS // FILES * STRIDE))
+    for i in range(BALLAST):
+        (green / "first" / f"ballast.{i}").write_bytes(b"ballast " * 512)
+    for name in "xy":                       # the same size and time, so that only their place tells them apart
+        for below in ("", "sub"):
+            (green / "first" / name / below).mkdir(exist_ok=True)
+            (green / "first" / name / below / "f").write_text(name)
+            os.utime(green / "first" / name / below / "f", (1, 1))
+
+
+def numbers(blue, kind):
+    """What the slots hold, and what they must hold if the largest of them is the latest."""
+    files = [(blue / ("first", "second")[i % 2] / f"{kind}.{i}").read_bytes() for i in range(FILES)]
+    found = [struct.unpack_from("<Q", files[i % FILES], i // FILES * STRIDE)[0] for i in range(SLOTS)]
+    last = max(found)
+    assert last > 10 * SLOTS, f"nobody wrote: {kind} {found}"
+    return found, [last - (last - i) % SLOTS for i in range(SLOTS)]
+
+
+def broken(blue):
+    """How the clone fails to be one moment; empty if it is one."""
+    out = []
+    for kind in ("stored", "written"):
+        found, expected = numbers(blue, kind)
+        if found != expected:
+            out.append(f"{kind}: {found}, not {expected}")
+    gens = sorted(int(p.name.split(".")[1]) for v in ("first", "second") for p in (blue / v).glob("gen.*"))
+    last = gens[-1] if gens else 0
+    if gens not in (list(range(last - 2, last + 1)), list(range(last - 3, last + 1))):
+        out.append(f"names: generations {gens}")
+    if (last + 1) % 16:
+        whose = "xy" if last // 16 % 2 == 0 else "yx"
+        got = [(blue / "first" / n / f).read_text() for n in "xy" for f in ("f", "sub/f")]
+        if got != [whose[0], whose[0], whose[1], whose[1]]:
+            out.append(f"directories: at generation {last} x and y hold {got}")
+    if len(list((blue / "first").glob("ballast.*"))) != BALLAST:
+        out.append("ballast is missing")
+    return out
+
+
+def prepared(busy, place, driver, **volume):
+    """The paths of blue's volumes, cloned from a green that is at work; and what prepare said."""
+    make_data(place / "green")
+    (place / "blue").mkdir()
+    volumes = {name: {"driver": driver, "path": f"{place}/${{colour}}/{name}", **volume} for name in ("first", "second")}
+    with Service() as service:
+        command = [str(busy), "${volume.first}", "${volume.second}", "--", *service.spec["runtime"]["command"]]
+        volumes.update({name: volume for name in ("ledger", "accounts")})
+        service.change_spec({"volumes": volumes, "runtime": {"command": command}})
+        service.start()
+        said = service.run("prepare", "-t", "2.0.0").stderr
+        return broken(place / "blue"), said
+
+
+@pytest.mark.parametrize("place, driver", [("tmpfs", "copy"), ("xfs", "reflink"), ("xfs", "copy")])
+def test_the_clone_is_one_moment(busy, place, driver, request):
+    wrong, said = prepared(busy, request.getfixturevalue(place), driver)
+    assert wrong == []
+    assert re.search(r"pass 1 over the data: .*, while green ran on", said), said
+    assert re.search(r"cloned; green was paused for .* \(\d+ passes before, the first", said), said
+
+
+def test_verified_where_asked(busy, tmpfs):
+    assert prepared(busy, tmpfs, "copy", verify=True)[0] == []
+
+
+@pytest.mark.parametrize("place, driver", [("tmpfs", "copy"), ("xfs", "reflink")])
+def test_without_the_freeze_it_is_not(busy, place, driver, request):
+    wrong, said = prepared(busy, request.getfixturevalue(place), driver, consistency="none")
+    assert any(w.startswith(("stored", "written")) for w in wrong), wrong
+    assert "was paused" not in said
