@@ -1,7 +1,7 @@
 # The front door. Each target first sees to it that the Debian packages it needs are there.
 PREFIX ?= /usr/local
 
-.PHONY: all demo test test-crash check bench bench-million install format clean deps deps-check deps-bench
+.PHONY: all demo test test-crash lab test-lab check bench bench-million install format clean deps deps-check deps-bench
 all: deps
 	@scripts/build build
 deps:
@@ -17,6 +17,11 @@ test: all
 # SIGKILL of tool, guard and both at every step boundary, both ways on, each from the beginning: about an hour.
 test-crash: all
 	@CHANGEOVER_CRASH=full CHANGEOVER_BUILD=build PYTHONDONTWRITEBYTECODE=1 python3 -m pytest -p no:cacheprovider -ra -x tests/crash
+# Storage on the real things, in a VM that is built once (some minutes) into the cache; ZFS=2.1: with the older OpenZFS.
+lab:
+	@tests/lab/build
+test-lab: all
+	@tests/lab/suite build
 check: deps-check
 	@scripts/check
 # Both print each figure beside its bar. CHANGEOVER_BENCH=short: only to see that they work.
