@@ -3,6 +3,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -10,6 +11,7 @@ import tempfile
 import pytest
 
 from lib.service import Service
+from lib.waiting import wait_for
 
 FILES, SLOTS, STRIDE = 8, 64, 131072       # as in busy.c
 BALLAST = 3000
@@ -131,3 +133,34 @@ def test_without_the_freeze_it_is_not(busy, place, driver, request):
     wrong, said = prepared(busy, request.getfixturevalue(place), driver, consistency="none")
     assert any(w.startswith(("stored", "written")) for w in wrong), wrong
     assert "was paused" not in said
+
+
+def test_at_the_ceiling_it_runs_again_and_another_pass_follows(busy, tmpfs):
+    """The tool stands still in the pause until the ceiling has thawed green: that clone is of no one moment, and not kept."""
+    make_data(tmpfs / "green")
+    (tmpfs / "blue").mkdir()
+    with Service() as service:
+        marker = service.dir / "fired"
+        command = [str(busy), "${volume.first}", "${volume.second}", "--", *service.spec["runtime"]["command"]]
+        volumes = {name: {"driver": "copy", "path": f"{tmpfs}/${{colour}}/{name}"} for name in ("first", "second")}
+        service.change_spec({"volumes": volumes, "runtime": {"command": command}, "freeze": {"max": "3s"}})
+        service.start()
+        tool = subprocess.Popen(service.argv("prepare", "-t", "2.0.0"), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                text=True, env={**os.environ, "CHANGEOVER_FAULT": f"stop@clone:frozen@{marker}"})
+        try:
+            wait_for(marker.exists, "the pause", 30)
+            before = generation(tmpfs)
+            wait_for(lambda: generation(tmpfs) > before, "green to go on", 10)
+            os.kill(tool.pid, signal.SIGCONT)
+            said = tool.communicate(timeout=60)[1]
+        finally:
+            tool.kill()
+            tool.wait()
+        assert tool.returncode == 0, said
+        assert "green was thawed at freeze.max: another pass" in said, said
+        assert broken(tmpfs / "blue") == []
+
+
+def generation(place):
+    """The latest name that green has made."""
+    return max((int(p.name.split(".")[1]) for p in (place / "green").glob("*/gen.*")), default=0)
