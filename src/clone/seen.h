@@ -3,7 +3,11 @@
  * A file is taken for unchanged only if its ctime lies before the moment in which the last whole
  * pass began, less the ticks of the kernel's coarse clock; if nobody held it in a way that moves no
  * time (seen_hold); and if the directory at its path is the one that was there then: a directory
- * that is renamed takes its files along, and their ctimes stay. */
+ * that is renamed takes its files along, and their ctimes stay.
+ *
+ * Not seen: on tmpfs, where a store through a mapping moves no time at all, a file that was mapped,
+ * stored to and unmapped between two looks at what is held. Elsewhere the first store into a new
+ * mapping moves the ctime. */
 #pragma once
 
 #include "sys/tree.h"
