@@ -219,6 +219,33 @@ static void version_rule(struct loader *l)
         "`output: \"version ([0-9.]+)\"`");
 }
 
+static void zfs_rules(struct loader *l, const struct spec_volume *v, struct yaml_mark at)
+{
+    bool zfs = str_eq(v->driver, "zfs");
+    if (zfs && !v->dataset)
+        loader_wrong(l, at,
+                     "volumes.%s: driver zfs needs the name of the dataset; write for example "
+                     "`dataset: tank/%s-${colour}`",
+                     v->name, v->name);
+    if (!zfs && v->dataset)
+        loader_wrong(l, at,
+                     "volumes.%s: a dataset is for driver zfs only; write `driver: zfs`, or remove "
+                     "`dataset`",
+                     v->name);
+    if (zfs && v->dataset &&
+        (strpbrk(v->dataset, "@#% \t") || *v->dataset == '-' || !strchr(v->dataset, '/') ||
+         strlen(v->dataset) > 180))
+        loader_wrong(l, at,
+                     "volumes.%s: '%.60s' is no name of a dataset below a pool; write for example "
+                     "`dataset: tank/%s-${colour}`",
+                     v->name, v->dataset, v->name);
+    if (zfs && (v->exclude.n || v->rate_limit || v->verify))
+        loader_wrong(l, at,
+                     "volumes.%s: a ZFS clone is the whole file system, and copies nothing; remove "
+                     "`exclude`, `rate_limit` and `verify`",
+                     v->name);
+}
+
 static void volume_rules(struct loader *l)
 {
     struct spec *s = l->spec;
@@ -234,6 +261,7 @@ static void volume_rules(struct loader *l)
             loader_wrong(l, at,
                          "volumes.%s: an empty volume has nothing to verify; write `verify: false`",
                          v->name);
+        zfs_rules(l, v, at);
     }
 }
 

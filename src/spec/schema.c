@@ -1,5 +1,4 @@
-/* Adding a key: one row here, a field in spec.h, then `docs/spec.md` from the document test's
- * output. */
+/* Adding a key: a row here, a field in spec.h, then docs/spec.md from the document test. */
 #include "spec/schema.h"
 
 #include "spec/spec.h"
@@ -44,8 +43,8 @@
 
 static const struct schema_word writes_words[] = {
     {"replayed", WRITES_REPLAYED}, {"both", WRITES_BOTH}, {"client", WRITES_CLIENT}, {0}};
-static const struct schema_word volume_words[] = {
-    {"auto", 0}, {"reflink", 0}, {"copy", 0}, {"empty", 0}, {0}};
+static const struct schema_word volume_words[] = {{"auto", 0}, {"reflink", 0}, {"copy", 0},
+                                                  {"zfs", 0},  {"empty", 0},   {0}};
 static const struct schema_word consistency_words[] = {
     {"freeze", CONSISTENCY_FREEZE}, {"none", CONSISTENCY_NONE}, {0}};
 static const struct schema_word runtime_words[] = {{"process", 0}, {0}};
@@ -123,6 +122,8 @@ const struct schema_key schema_keys[] = {
            .example = "/srv/agave/ledger"),
     VOLUME("blue", T_NAMES, path, .type_doc = "path", .doc = "blue's directory",
            .example = "/srv/agave-blue/ledger"),
+    VOLUME("dataset", T_TEXT, dataset, .doc = "with zfs: this colour's, mounted at its path",
+           .example = "tank/agave-${colour}"),
     VOLUME("exclude", T_TEXTS, exclude, .doc = "patterns of what a clone leaves out",
            .example = "[\"*.sock\", LOCK]"),
     VOLUME("consistency", T_WORD, consistency, .fallback = "freeze", .words = consistency_words,

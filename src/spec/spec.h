@@ -66,8 +66,9 @@ struct spec_command {
 
 struct spec_volume {
     const char *name;
-    const char *driver; /* "reflink", "copy", "empty"; "auto" = reflink, else copy */
-    const char *path;   /* this colour's directory */
+    const char *driver;  /* "reflink", "copy", "zfs", "empty"; "auto" = reflink, else copy */
+    const char *path;    /* this colour's directory */
+    const char *dataset; /* zfs: this colour's dataset, mounted there; else NULL */
     struct strv exclude;
     enum spec_consistency consistency;
     struct spec_command before_snapshot, after_snapshot;

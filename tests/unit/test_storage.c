@@ -263,7 +263,7 @@ static void reflink_says_where_it_cannot(void **state)
     assert_int_equal(storage_empty.inspect(&s.ctx, &s.dst, &s.dst, BLUE, true, &f, &err), 0);
     s.src.driver = "zsf";
     assert_null(storage_find(&s.src, &s.dst, &err));
-    assert_non_null(strstr(err.msg, "reflink, copy, empty"));
+    assert_non_null(strstr(err.msg, "reflink, copy, zfs, empty"));
     s.src.driver = "empty";
     assert_ptr_equal(storage_find(&s.src, &s.dst, &err), &storage_empty);
 }

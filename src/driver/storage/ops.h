@@ -105,7 +105,7 @@ struct storage_ops {
     storage_mark_fn *mark;
 };
 
-extern const struct storage_ops storage_reflink, storage_copy, storage_empty;
+extern const struct storage_ops storage_reflink, storage_copy, storage_zfs, storage_empty;
 
 /* src and dst with one path (a volume that is new in this spec, and has no other side): empty. Else
  * by the name in the spec; "auto": reflink where src's and dst's file system can, else copy. NULL

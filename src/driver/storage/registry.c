@@ -2,7 +2,7 @@
 #include "clone/tree.h"
 #include "driver/storage/ops.h"
 
-static const struct storage_ops *const drivers[] = {&storage_reflink, &storage_copy,
+static const struct storage_ops *const drivers[] = {&storage_reflink, &storage_copy, &storage_zfs,
                                                     &storage_empty};
 
 const struct storage_ops *storage_find(const struct spec_volume *src, const struct spec_volume *dst,

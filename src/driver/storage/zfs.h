@@ -1,0 +1,69 @@
+/* What zfs(8) says, as values; and how it is run. Private to the driver `zfs`.
+ *
+ * Everything is read with -H -p and named in full; nothing is ever forced (-f), rolled back or
+ * destroyed with what hangs on it (-r, -R). */
+#pragma once
+
+#include "driver/context.h"
+
+#define ZFS_NAME 256 /* longest name of a dataset or snapshot, with its NUL */
+#define ZFS_HOLD "changeover"
+#define ZFS_SNAPSHOT "changeover-" /* name of our snapshots, before the upgrade's id */
+#define ZFS_MARK_SNAPSHOT "changeover:snapshot"
+
+/* A dataset or snapshot. The marks are our user properties, and only where they were set on this
+ * very dataset: a child inherits them. */
+struct zfs_dataset {
+    char name[ZFS_NAME];
+    bool exists;
+    char type[16];         /* "filesystem", "volume", "snapshot" */
+    char origin[ZFS_NAME]; /* the snapshot it is a clone of; "" */
+    char mountpoint[1024]; /* "none", "legacy" */
+    char mounted[8], canmount[8];
+    char available[24], referenced[24], createtxg[24], defer[8];
+    char clones[1024];                                        /* of a snapshot: comma separated */
+    char service[128], colour[16], volume[128], upgrade[128]; /* our mark */
+    char snapshot[128]; /* our mark on a snapshot: the upgrade */
+};
+
+/* What lies below a dataset, itself included: `zfs list -r -t all`. */
+struct zfs_entry {
+    char name[ZFS_NAME], type[16], clones[1024], snapshot[128];
+    uint64_t createtxg, holds;
+};
+struct zfs_list {
+    struct zfs_entry *v;
+    size_t n;
+};
+void zfs_list_done(struct zfs_list *l);
+#define cleanup_zfs_list cleanup(zfs_list_done)
+
+/* Pure. `zfs get -Hp -o name,property,value,source`: fills those of ret[0..n) by their names. */
+void zfs_parse_get(const char *text, struct zfs_dataset *ret, size_t n);
+/* `zfs list -Hp -o name,type,createtxg,userrefs,clones,changeover:snapshot`; ERR_FAILED: a line
+ * that is none. */
+must_check int zfs_parse_list(const char *text, struct zfs_list *ret, struct err *err);
+/* `zfs destroy -nvp NAME`: 0 only if NAME and nothing else would go. */
+must_check int zfs_parse_destroy(const char *text, const char *name, struct err *err);
+/* `zfs get -Hp -s local -o property,value all`: those that a clone is to have too, as arguments of
+ * zfs clone. */
+void zfs_parse_local(const char *text, struct strv *ret_args);
+/* True if every line of the complaint is that a dataset does not exist. */
+bool zfs_only_missing(const char *complaint);
+bool zfs_is_ours(const struct zfs_entry *e); /* a snapshot of ours, by name and by mark */
+
+/* Looks at ret[0..n), whose names are set; one that is not there: exists = false. */
+must_check int zfs_look(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n,
+                        struct err *err);
+must_check int zfs_below(const struct driver_ctx *ctx, const char *dataset, struct zfs_list *ret,
+                         struct err *err);
+/* Tags that hold a snapshot, but for ours; *ret_ours: we hold it. */
+must_check int zfs_holds(const struct driver_ctx *ctx, const char *snapshot, bool *ret_ours,
+                         struct strv *ret_foreign, struct err *err);
+
+/* Runs zfs with these arguments (NULL-terminated). Out may be NULL. zfs_change is for those that
+ * change something: a fault point `zfs/VERB` comes after it. */
+must_check int zfs_ask(const struct driver_ctx *ctx, const char *const *args, struct str *out,
+                       struct err *err);
+must_check int zfs_change(const struct driver_ctx *ctx, const char *const *args, struct err *err);
+#define ZFS_ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})

@@ -1,0 +1,305 @@
+/* zfs(8) asked and told; its answers read. */
+#include "base/clean.h"
+#include "driver/storage/zfs.h"
+#include "sys/fault.h"
+#include "sys/proc.h"
+#include "sys/task.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LONGEST (10 * NSEC_MIN) /* a pool that resilvers may be slow */
+#define OUTPUT_MAX (16 << 20)
+
+/* ---- its answers ---- */
+
+#define FIELD(name, member, ours)                                                                 \
+    {                                                                                             \
+        name, offsetof(struct zfs_dataset, member), sizeof(((struct zfs_dataset *)NULL)->member), \
+            ours                                                                                  \
+    }
+static const struct field {
+    const char *property;
+    size_t offset, size;
+    bool ours; /* counts only where it was set on the dataset itself */
+} fields[] = {
+    FIELD("type", type, false),
+    FIELD("origin", origin, false),
+    FIELD("mountpoint", mountpoint, false),
+    FIELD("mounted", mounted, false),
+    FIELD("canmount", canmount, false),
+    FIELD("available", available, false),
+    FIELD("referenced", referenced, false),
+    FIELD("createtxg", createtxg, false),
+    FIELD("defer_destroy", defer, false),
+    FIELD("clones", clones, false),
+    FIELD("changeover:service", service, true),
+    FIELD("changeover:colour", colour, true),
+    FIELD("changeover:volume", volume, true),
+    FIELD("changeover:upgrade", upgrade, true),
+    FIELD(ZFS_MARK_SNAPSHOT, snapshot, true),
+};
+
+/* Takes the first line off *text, cut at its tabs into at most n fields (the rest are ""). */
+static bool next_line(char **text, char **ret, size_t n)
+{
+    char *line = *text, *end = strchr(line, '\n');
+    if (!*line)
+        return false;
+    *text = end ? end + 1 : line + strlen(line);
+    if (end)
+        *end = '\0';
+    for (size_t i = 0; i < n; i++) {
+        char *tab = i + 1 < n ? strchr(line, '\t') : NULL;
+        ret[i] = line;
+        if (tab)
+            *tab = '\0';
+        line = tab ? tab + 1 : line + strlen(line);
+    }
+    return true;
+}
+
+static void take_field(struct zfs_dataset *d, char *const col[4])
+{
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        const struct field *f = &fields[i];
+        if (!str_eq(f->property, col[1]) || str_eq(col[2], "-"))
+            continue;
+        if (!f->ours || str_eq(col[3], "local"))
+            str_format((char *)d + f->offset, f->size, "%s", col[2]);
+    }
+}
+
+void zfs_parse_get(const char *text, struct zfs_dataset *ret, size_t n)
+{
+    cleanup_free char *copy = x_strdup(text);
+    char *at = copy, *col[4];
+    while (next_line(&at, col, 4))
+        for (size_t i = 0; i < n; i++)
+            if (str_eq(ret[i].name, col[0])) {
+                ret[i].exists = true;
+                take_field(&ret[i], col);
+            }
+}
+
+void zfs_list_done(struct zfs_list *l)
+{
+    free(l->v);
+    *l = (struct zfs_list){0};
+}
+
+int zfs_parse_list(const char *text, struct zfs_list *ret, struct err *err)
+{
+    cleanup_free char *copy = x_strdup(text);
+    char *at = copy, *col[6];
+    while (next_line(&at, col, 6)) {
+        if (!*col[5])
+            return err_set(err, ERR_FAILED, "zfs list: a line that is none: '%.200s'", col[0]);
+        ret->v = x_realloc(ret->v, ret->n + 1, sizeof(*ret->v));
+        struct zfs_entry *e = &ret->v[ret->n++];
+        *e = (struct zfs_entry){.createtxg = strtoull(col[2], NULL, 10),
+                                .holds = strtoull(col[3], NULL, 10)};
+        str_format(e->name, sizeof(e->name), "%s", col[0]);
+        str_format(e->type, sizeof(e->type), "%s", col[1]);
+        str_format(e->clones, sizeof(e->clones), "%s", str_eq(col[4], "-") ? "" : col[4]);
+        str_format(e->snapshot, sizeof(e->snapshot), "%s", str_eq(col[5], "-") ? "" : col[5]);
+    }
+    return 0;
+}
+
+bool zfs_is_ours(const struct zfs_entry *e)
+{
+    const char *at = strchr(e->name, '@');
+    return at && *e->snapshot && str_starts(at + 1, ZFS_SNAPSHOT) &&
+           str_eq(at + 1 + strlen(ZFS_SNAPSHOT), e->snapshot);
+}
+
+int zfs_parse_destroy(const char *text, const char *name, struct err *err)
+{
+    cleanup_free char *copy = x_strdup(text);
+    char *at = copy, *col[2];
+    bool there = false;
+    while (next_line(&at, col, 2)) {
+        if (str_eq(col[0], "reclaim"))
+            continue;
+        if (!str_eq(col[0], "destroy") || !str_eq(col[1], name))
+            return err_set(err, ERR_FAILED,
+                           "zfs destroy '%s' would also do this, so it was not done: %s %s", name,
+                           col[0], col[1]);
+        there = true;
+    }
+    return there ? 0
+                 : err_set(err, ERR_FAILED, "zfs destroy -n '%s' does not say what would go", name);
+}
+
+void zfs_parse_local(const char *text, struct strv *ret_args)
+{
+    static const char *const carried[] = {
+        "recordsize",
+        "compression",
+        "checksum",
+        "copies",
+        "atime",
+        "relatime",
+        "acltype",
+        "aclmode",
+        "aclinherit",
+        "xattr",
+        "dnodesize",
+        "logbias",
+        "sync",
+        "primarycache",
+        "secondarycache",
+        "redundant_metadata",
+        "special_small_blocks",
+        "devices",
+        "exec",
+        "setuid",
+        "snapdir",
+        "quota",
+        "refquota",
+    };
+    cleanup_free char *copy = x_strdup(text);
+    char *at = copy, *col[2];
+    while (next_line(&at, col, 2))
+        for (size_t i = 0; i < ARRAY_LEN(carried); i++)
+            if (str_eq(carried[i], col[0])) {
+                strv_add(ret_args, "-o");
+                strv_take(ret_args, x_asprintf("%s=%s", col[0], col[1]));
+            }
+}
+
+bool zfs_only_missing(const char *complaint)
+{
+    cleanup_free char *copy = x_strdup(complaint);
+    char *at = copy, *line;
+    while (next_line(&at, &line, 1))
+        if (!str_ends(line, "dataset does not exist"))
+            return false;
+    return *complaint != '\0';
+}
+
+/* ---- running it ---- */
+
+static int program(char *buf, size_t size, struct err *err)
+{
+    if (sys_path_program("zfs", NULL, buf, size) ||
+        sys_path_program("zfs", "/usr/local/sbin:/usr/sbin:/sbin", buf, size))
+        return 0;
+    err_set(err, ERR_NOT_FOUND, "there is no program 'zfs' on this machine");
+    return err_hint(err, "apt-get install zfsutils-linux; or another driver for the volume");
+}
+
+static int run(const struct driver_ctx *ctx, const char *const *args, struct proc_result *ret,
+               struct err *err)
+{
+    char exe[256];
+    cleanup_strv struct strv argv = {0}, env = {0};
+    if (program(exe, sizeof(exe), err) < 0)
+        return -1;
+    strv_add(&argv, exe);
+    for (; *args; args++)
+        strv_add(&argv, *args);
+    for (char **e = environ; e && *e; e++)
+        if (!str_starts(*e, "LC_") && !str_starts(*e, "LANG"))
+            strv_add(&env, *e);
+    strv_add(&env, "LC_ALL=C"); /* its words are read */
+    struct proc_spec p = {
+        .argv = (const char *const *)argv.v,
+        .envp = (const char *const *)env.v,
+        .timeout = LONGEST,
+        .max_output = OUTPUT_MAX,
+        .started = ctx->note_child,
+        .ctx = ctx->note_ctx,
+        .tick = ctx->poll,
+        .tick_ctx = ctx->poll_ctx,
+    };
+    return sys_proc_run(&p, ret, err);
+}
+
+static int judge(const char *const *args, const struct proc_result *r, struct err *err)
+{
+    cleanup_str struct str words = {0};
+    for (size_t i = 0; args[i]; i++)
+        str_addf(&words, " %s", args[i]);
+    if (r->interrupted)
+        return err_set(err, ERR_INTERRUPTED, "'zfs%s' was ended, as asked", str_cstr(&words));
+    if (r->timed_out)
+        return err_set(err, ERR_TIMEOUT, "'zfs%s' did not end within 10 minutes", str_cstr(&words));
+    if (r->status)
+        return err_set(err, ERR_FAILED, "'zfs%s' ended with status %d: %.1000s", str_cstr(&words),
+                       r->status, str_cstr(&r->err));
+    return 0;
+}
+
+int zfs_ask(const struct driver_ctx *ctx, const char *const *args, struct str *out, struct err *err)
+{
+    cleanup_proc_result struct proc_result r = {0};
+    if (run(ctx, args, &r, err) < 0 || judge(args, &r, err) < 0)
+        return -1;
+    if (out)
+        str_add_n(out, str_cstr(&r.out), r.out.len);
+    return 0;
+}
+
+int zfs_change(const struct driver_ctx *ctx, const char *const *args, struct err *err)
+{
+    char point[64];
+    if (zfs_ask(ctx, args, NULL, err) < 0)
+        return -1;
+    str_format(point, sizeof(point), "zfs/%s", args[0]);
+    return sys_fault_point(point) < 0 ? err_sys(err, ERR_FAILED, "fault point %s", point) : 0;
+}
+
+int zfs_look(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n, struct err *err)
+{
+    cleanup_proc_result struct proc_result r = {0};
+    cleanup_strv struct strv args = {0};
+    cleanup_str struct str properties = {0};
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        str_addf(&properties, "%s%s", i ? "," : "", fields[i].property);
+    for (const char *const *a = ZFS_ARGS("get", "-H", "-p", "-o", "name,property,value,source"); *a;
+         a++)
+        strv_add(&args, *a);
+    strv_add(&args, str_cstr(&properties));
+    for (size_t i = 0; i < n; i++)
+        strv_add(&args, ret[i].name);
+    const char *const *argv = (const char *const *)args.v;
+    if (run(ctx, argv, &r, err) < 0)
+        return -1;
+    if (!(r.status == 1 && zfs_only_missing(str_cstr(&r.err))) && judge(argv, &r, err) < 0)
+        return -1;
+    zfs_parse_get(str_cstr(&r.out), ret, n);
+    return 0;
+}
+
+int zfs_below(const struct driver_ctx *ctx, const char *dataset, struct zfs_list *ret,
+              struct err *err)
+{
+    cleanup_str struct str out = {0};
+    if (zfs_ask(ctx,
+                ZFS_ARGS("list", "-H", "-p", "-r", "-t", "all", "-o",
+                         "name,type,createtxg,userrefs,clones," ZFS_MARK_SNAPSHOT, dataset),
+                &out, err) < 0)
+        return -1;
+    return zfs_parse_list(str_cstr(&out), ret, err);
+}
+
+int zfs_holds(const struct driver_ctx *ctx, const char *snapshot, bool *ret_ours,
+              struct strv *ret_foreign, struct err *err)
+{
+    cleanup_str struct str out = {0};
+    *ret_ours = false;
+    if (zfs_ask(ctx, ZFS_ARGS("holds", "-H", snapshot), &out, err) < 0)
+        return -1;
+    cleanup_free char *copy = x_strdup(str_cstr(&out));
+    char *at = copy, *col[3];
+    while (next_line(&at, col, 3)) {
+        if (str_eq(col[1], ZFS_HOLD))
+            *ret_ours = true;
+        else
+            strv_add(ret_foreign, col[1]);
+    }
+    return 0;
+}
