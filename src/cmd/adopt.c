@@ -28,7 +28,7 @@ static int parse_pid(const char *text, pid_t *ret, struct err *err)
 
 static int first_contact(struct session *s, struct err *err)
 {
-    pid_t pid;
+    pid_t pid = 0;
     enum colour c;
     char version[64];
     cleanup_str struct str text = {0};

@@ -95,11 +95,15 @@ static void compare_lists(struct walk *w, json_t *a, json_t *b)
 
 static void compare_maps(struct walk *w, json_t *a, json_t *b)
 {
-    const char *key;
-    json_t *value;
-    json_object_foreach(a, key, value) compare_at(w, key, value, json_object_get(b, key));
-    json_object_foreach(b, key, value) if (!json_object_get(a, key))
-        compare_at(w, key, NULL, value);
+    for (void *i = json_object_iter(a); i; i = json_object_iter_next(a, i)) {
+        const char *key = json_object_iter_key(i);
+        compare_at(w, key, json_object_iter_value(i), json_object_get(b, key));
+    }
+    for (void *i = json_object_iter(b); i; i = json_object_iter_next(b, i)) {
+        const char *key = json_object_iter_key(i);
+        if (!json_object_get(a, key))
+            compare_at(w, key, NULL, json_object_iter_value(i));
+    }
 }
 
 static bool same_number(const json_t *a, const json_t *b)

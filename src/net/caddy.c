@@ -180,7 +180,7 @@ static int version_of_metrics(const struct caddy *c, char ret[32], struct err *e
 
 int caddy_version(const struct caddy *c, char ret[32], struct err *err)
 {
-    struct proc_id id;
+    struct proc_id id = {0};
     struct err why = {0};
     if (caddy_process(c, &id, &why) == 0 && version_of_program(id, ret, &why) == 0)
         return 0;

@@ -205,6 +205,8 @@ void forward_run(const struct forward_route *routes, size_t n, int listen_fd[FOR
         else
             serve(&f, ev.data.ptr, ev.events);
     }
-    while (f.pairs)
-        drop(&f, f.pairs);
+    for (struct pair *p = f.pairs, *next; p; p = next) {
+        next = p->next;
+        drop(&f, p);
+    }
 }

@@ -31,17 +31,17 @@ enum query_how {
 struct query {
     /* the caller's */
     enum query_how how;
+    bool whole; /* the value is the whole body, of at most JSON_MAX_BYTES, whatever `ask` names */
+    bool loopback; /* connect to 127.0.0.1 whatever the URL's host is (Host and SNI stay), with any
+                      certificate and no proxy: a site of this machine's own proxy */
     char url[512]; /* http://host:port/path; see query_local() */
     struct query_ask ask;
     nsec_t timeout; /* 0: 5 s */
-    bool whole; /* the value is the whole body, of at most JSON_MAX_BYTES, whatever `ask` names */
-    bool loopback; /* connect to 127.0.0.1 whatever the URL's host is (Host and SNI stay), with any
-                      certificate  and no proxy: a site of this machine's own proxy */
 
     /* the answer */
     bool answered; /* HTTP: a whole response came; CONNECT: accepted */
-    int status;    /* HTTP status, 0: none */
     bool found;    /* value is what was asked for (UPGRADE: status 101, upgrade to a websocket) */
+    int status;    /* HTTP status, 0: none */
     struct str value;
     char why[256]; /* if not answered or not found */
     nsec_t took;

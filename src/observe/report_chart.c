@@ -264,8 +264,9 @@ static void latency_chart(const struct chart *ch, struct str *out)
         key(out, lines[k].colour, lines[k].name);
     str_add(out, "</p>");
     chart_begin(out, "latency percentiles over time, logarithmic");
-    for (double v = s.low; v <= s.high * 1.0001; v *= 10) {
+    for (int decades = (int)lround(log10(s.high / s.low)), i = 0; i <= decades; i++) {
         char label[32];
+        double v = s.low * pow(10, i);
         str_format(label, sizeof(label), v < 1000 ? "%g ms" : "%g s", v < 1000 ? v : v / 1000);
         y_line(out, y_of(&s, v), label);
     }

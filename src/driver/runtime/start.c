@@ -37,7 +37,7 @@ static int shim_line(const struct driver_ctx *ctx, int fd, char *buf, size_t siz
 static int shim_start(const struct driver_ctx *ctx, const char *dir, struct err *err)
 {
     const char *const argv[] = {"changeover", "shim", dir, NULL};
-    char line[2048];
+    char line[2048] = "";
     struct proc_id id;
     int raw = -1;
     if (sys_spawn_connected(SYS_SELF, argv, "/dev/null", &raw, &id, err) < 0)

@@ -277,11 +277,10 @@ int zfs_look(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n, st
 int zfs_below(const struct driver_ctx *ctx, const char *dataset, struct zfs_list *ret,
               struct err *err)
 {
+    static const char columns[] = "name,type,createtxg,userrefs,clones," ZFS_MARK_SNAPSHOT;
     cleanup_str struct str out = {0};
-    if (zfs_ask(ctx,
-                ZFS_ARGS("list", "-H", "-p", "-r", "-t", "all", "-o",
-                         "name,type,createtxg,userrefs,clones," ZFS_MARK_SNAPSHOT, dataset),
-                &out, err) < 0)
+    if (zfs_ask(ctx, ZFS_ARGS("list", "-H", "-p", "-r", "-t", "all", "-o", columns, dataset), &out,
+                err) < 0)
         return -1;
     return zfs_parse_list(str_cstr(&out), ret, err);
 }
