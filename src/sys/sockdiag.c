@@ -175,6 +175,11 @@ int sys_sockets(const struct sock_filter_by *by, struct sock_list *ret, struct e
     return r;
 }
 
+bool sock_waits(const struct sock_info *s)
+{
+    return s->has_tcp_info && s->segments_sent > 0 && s->sent_ms_ago < s->recv_ms_ago;
+}
+
 int sock_end_order(const struct sock_end *a, const struct sock_end *b)
 {
     return a->port != b->port ? (a->port < b->port ? -1 : 1)

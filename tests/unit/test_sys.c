@@ -12,6 +12,7 @@
 #include "sys/lock.h"
 #include "sys/portmap.h"
 #include "sys/proc.h"
+#include "sys/sockdiag.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -245,11 +246,25 @@ static void a_path_lies_in_the_deepest_mount(void **state)
     assert_string_equal(name, "none");
 }
 
+static void a_connection_that_was_never_used_waits_for_nothing(void **state)
+{
+    (void)state;
+    struct sock_info s = {.has_tcp_info = true, .sent_ms_ago = 3000, .recv_ms_ago = 3004};
+    assert_false(sock_waits(&s)); /* established 3 s ago, a tick between its two clocks */
+    s.segments_sent = 1;
+    assert_true(sock_waits(&s));
+    s.recv_ms_ago = 10;
+    assert_false(sock_waits(&s)); /* answered */
+    s.has_tcp_info = false;
+    assert_false(sock_waits(&s));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_path_lies_in_the_deepest_mount),
         cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(a_connection_that_was_never_used_waits_for_nothing),
         cmocka_unit_test(the_sockets_of_another_network_are_seen),
         cmocka_unit_test(programs_run_with_a_deadline),
         cmocka_unit_test(a_program_is_ended_when_asked),

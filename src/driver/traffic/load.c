@@ -92,7 +92,7 @@ static void count_port(const struct count *c, const struct sock_list *all, uint1
         if (client && (client->inode == 0 || sock_inodes_have(c->own, client->inode)))
             continue;
         if (client && traffic_proxy_owns(c->proxy, client)) {
-            if (http && client->has_tcp_info && client->sent_ms_ago < client->recv_ms_ago)
+            if (http && sock_waits(client))
                 c->to->waiting++;
             continue;
         }
