@@ -8,7 +8,7 @@
 static const char head[] =
     "# changeover.yml\n"
     "\n"
-    "Every key of a spec, printed from the table that the loader reads (`src/spec/schema.c`). "
+    "Every key of a spec, printed from the table that the loader reads (`src/spec/schema_*.c`). "
     "`changeover init`\n"
     "writes a commented starter; `examples/` has complete ones. A mistake is reported as "
     "`FILE:LINE:COLUMN`, what is\n"
@@ -149,8 +149,8 @@ void spec_document(struct str *out)
 {
     str_add(out, head);
     const char *top = NULL;
-    for (size_t i = 0; i < schema_keys_n; i++) {
-        const struct schema_key *k = &schema_keys[i];
+    const struct schema_key *k;
+    for (size_t i = 0; (k = schema_row(i)); i++) {
         bool new_top = !top || !same_top(top, k->path);
         if (new_top && strchr(k->path, '.') && str_starts(k->path, "COMMAND."))
             str_add(out, "\n## Commands\n\nThe keys of a command that is written as a map.\n\n");

@@ -194,9 +194,10 @@ void loader_map(struct loader *l, const struct yaml_node *node, struct yaml_mark
     } else if (node) {
         loader_map_keys(l, node, prefix, shown);
     }
-    for (size_t i = 0; i < schema_keys_n; i++)
-        if (schema_is_child(&schema_keys[i], prefix))
-            read_key(l, &schema_keys[i], node, at, prefix, shown, base);
+    const struct schema_key *k;
+    for (size_t i = 0; (k = schema_row(i)); i++)
+        if (schema_is_child(k, prefix))
+            read_key(l, k, node, at, prefix, shown, base);
 }
 
 static void load_side(struct loader *l, const char *text, const char *path)

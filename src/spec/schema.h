@@ -61,8 +61,8 @@ struct schema_key {
     const char *example; /* the value in YAML */
 };
 
-extern const struct schema_key schema_keys[];
-extern const size_t schema_keys_n;
+/* The i-th row, in the order of docs/spec.md; NULL behind the last. */
+const struct schema_key *schema_row(size_t i);
 
 /* True if row's path is `prefix` + "." + one more word; "" is the top. A `*` in the row matches any
  * word. */

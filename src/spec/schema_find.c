@@ -42,9 +42,10 @@ const char *schema_leaf(const struct schema_key *k)
 
 const struct schema_key *schema_find(const char *prefix, const char *leaf)
 {
-    for (size_t i = 0; i < schema_keys_n; i++)
-        if (str_eq(schema_leaf(&schema_keys[i]), leaf) && schema_is_child(&schema_keys[i], prefix))
-            return &schema_keys[i];
+    const struct schema_key *k;
+    for (size_t i = 0; (k = schema_row(i)); i++)
+        if (str_eq(schema_leaf(k), leaf) && schema_is_child(k, prefix))
+            return k;
     return NULL;
 }
 
@@ -90,9 +91,10 @@ const char *schema_suggest(const char *prefix, const char *leaf)
 {
     const char *found = NULL;
     size_t best = SIZE_MAX;
-    for (size_t i = 0; i < schema_keys_n; i++) {
-        const char *name = schema_leaf(&schema_keys[i]);
-        if (name[0] != '*' && schema_is_child(&schema_keys[i], prefix) && nearer(name, leaf, &best))
+    const struct schema_key *k;
+    for (size_t i = 0; (k = schema_row(i)); i++) {
+        const char *name = schema_leaf(k);
+        if (name[0] != '*' && schema_is_child(k, prefix) && nearer(name, leaf, &best))
             found = name;
     }
     return found;
@@ -102,9 +104,10 @@ const char *schema_suggest(const char *prefix, const char *leaf)
 const char *schema_elsewhere(const char *leaf)
 {
     const char *found = NULL;
-    for (size_t i = 0; i < schema_keys_n; i++) {
-        const char *path = schema_keys[i].path;
-        if (!str_eq(schema_leaf(&schema_keys[i]), leaf) || str_starts(path, "COMMAND."))
+    const struct schema_key *k;
+    for (size_t i = 0; (k = schema_row(i)); i++) {
+        const char *path = k->path;
+        if (!str_eq(schema_leaf(k), leaf) || str_starts(path, "COMMAND."))
             continue;
         if (found)
             return NULL;
@@ -126,10 +129,11 @@ const char *schema_suggest_word(const struct schema_word *words, const char *wor
 void schema_children_words(const char *prefix, struct str *out)
 {
     bool any = false;
-    for (size_t i = 0; i < schema_keys_n; i++) {
-        if (!schema_is_child(&schema_keys[i], prefix))
+    const struct schema_key *k;
+    for (size_t i = 0; (k = schema_row(i)); i++) {
+        if (!schema_is_child(k, prefix))
             continue;
-        str_addf(out, "%s%s", any ? ", " : "", schema_leaf(&schema_keys[i]));
+        str_addf(out, "%s%s", any ? ", " : "", schema_leaf(k));
         any = true;
     }
 }

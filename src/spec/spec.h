@@ -5,7 +5,7 @@
  * (struct spec_pair). The text itself (unexpanded) is what the journal stores with a generation.
  *
  * Everything points into the spec's arena; it is immutable after spec_load and freed as a whole.
- * Keys, types and defaults: docs/spec.md, and the one table in spec/schema.c that loader and
+ * Keys, types and defaults: docs/spec.md, and the one table in spec/schema_*.c that loader and
  * document share. */
 #pragma once
 

@@ -324,13 +324,14 @@ static void document_is_committed(void **state)
 static void table_is_sound(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < schema_keys_n; i++) {
-        const struct schema_key *k = &schema_keys[i];
+    const struct schema_key *k;
+    for (size_t i = 0; (k = schema_row(i)); i++) {
         assert_non_null(k->doc);
         if (!k->example && k->type != T_SECTION && k->type != T_CHECK && k->type != T_VOLUMES)
             fail_msg("%s has no example", k->path);
-        for (size_t j = i + 1; j < schema_keys_n; j++)
-            if (str_eq(k->path, schema_keys[j].path))
+        const struct schema_key *other;
+        for (size_t j = i + 1; (other = schema_row(j)); j++)
+            if (str_eq(k->path, other->path))
                 fail_msg("%s is there twice", k->path);
     }
 }
@@ -364,8 +365,8 @@ static void table_examples_are_read(void **state)
     loader_strv_add(&l, &l.spec->runtime.command, "--identity");
     loader_strv_add(&l, &l.spec->runtime.command, "x");
     wrongs.n = 0;
-    for (size_t i = 0; i < schema_keys_n; i++) {
-        const struct schema_key *k = &schema_keys[i];
+    const struct schema_key *k;
+    for (size_t i = 0; (k = schema_row(i)); i++) {
         if (!k->example || !loader_readers[k->type])
             continue;
         cleanup_free char *example = x_asprintf("%s: %s\n", schema_leaf(k), k->example);
