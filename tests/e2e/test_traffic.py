@@ -1,6 +1,5 @@
 """The Caddy driver with the real Caddy in front of two small backends."""
 import contextlib
-import http.client
 import json
 import os
 import pathlib
@@ -14,136 +13,8 @@ import pytest
 
 from lib.backend import Backend
 from lib.caddy import Caddy, binaries, server_path
-from lib.ports import take_block
+from lib.proxied import BLUE, GREEN, Load, colour_of, get
 from lib.waiting import wait_for
-
-OTHER_SITE = "http://127.0.0.1:%d {\n\trespond \"other site\"\n}\n"
-
-
-class Host:
-    """A service with both colours up, its spec, and the tool."""
-
-    def __init__(self, tmp_path, tool, caddy, ports, backends, front):
-        self.tmp, self.caddy, self.ports, self.front = tmp_path, caddy, ports, front
-        self.green, self.blue = backends
-        self.flags = caddy.dir / "flags" / "demo"
-        self.spec_path = tmp_path / "changeover.yml"
-        self._tool = tool
-        self.write_spec()
-
-    def write_spec(self, more="", green=None, blue=None, writes="replayed"):
-        which, preview_green, preview_blue = self.ports
-        identify = "" if "identify" in more else "  identify: {path: /, header: X-Instance}\n"
-        self.spec_path.write_text(f"""
-service: demo
-writes: {writes}
-colours:
-  green: {{ports: {{http: {green or self.green.port}}}}}
-  blue: {{ports: {{http: {blue or self.blue.port}}}}}
-volumes:
-  data: {{path: "{self.tmp}/data/${{colour}}"}}
-runtime:
-  command: [/bin/true]
-traffic:
-  site: ":{self.front}"
-  caddyfile: {self.caddy.path}
-  admin: {self.caddy.admin}
-  flag_dir: {self.flags}
-  which_port: {which}
-  preview_ports: {{green: {preview_green}, blue: {preview_blue}}}
-{identify}{more}
-gate:
-  checks:
-    - http: {{path: /health, status: 200, body: ok}}
-""")
-
-    def tool(self, *args, ok=True, **kw):
-        done = self._tool("-f", self.spec_path, "--state-dir", self.tmp / "state", *args, **kw)
-        if ok:
-            assert done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    def traffic(self, *args, **kw):
-        return self.tool("traffic", *args, **kw)
-
-    def install(self, live="green"):
-        return self.traffic("install", "--live", live, "-y")
-
-    def show(self, *args):
-        done = self.traffic("show", "-o", "json", *args, ok=False)
-        assert done.stdout, done.stderr
-        return json.loads(done.stdout)
-
-    def get(self, path="/", port=None, method="GET", body=None, timeout=5):
-        return get(port or self.front, path, method, body, timeout)
-
-
-def get(port, path="/", method="GET", body=None, timeout=5):
-    c = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        c.request(method, path, body)
-        a = c.getresponse()
-        return a.status, a.read().decode(), dict(a.getheaders())
-    finally:
-        c.close()
-
-
-def colour_of(status, body, headers):
-    return status, body, headers.get("X-Changeover-Colour")
-
-
-GREEN, BLUE = (200, "green-1", "green"), (200, "blue-1", "blue")
-
-
-@pytest.fixture(params=binaries(), ids=lambda b: b[0])
-def host(request, tmp_path, tool):
-    block = take_block()
-    admin, front, other, g, b, which, pg, pb = (block.take() for _ in range(8))
-    text = f"{{\n\tadmin 127.0.0.1:{admin}\n}}\n" + OTHER_SITE % other
-    with Backend(g, "green-1") as green, Backend(b, "blue-1") as blue, \
-            Caddy(text, admin, request.param[1]()) as caddy:
-        h = Host(tmp_path, tool, caddy, (which, pg, pb), (green, blue), front)
-        h.other = other
-        yield h
-    block.release()
-
-
-class Load:
-    """POSTs over kept connections in threads; counts by status and by who answered."""
-
-    def __init__(self, port, threads=8):
-        self.port, self.stopping = port, threading.Event()
-        self.answers, self.failed = {}, []
-        self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
-
-    def run(self):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
-        while not self.stopping.is_set():
-            try:
-                c.request("POST", "/", b"x" * 100)
-                a = c.getresponse()
-                body = a.read().decode()
-                with self.lock:
-                    if a.status == 200:
-                        self.answers[body.split()[0]] = self.answers.get(body.split()[0], 0) + 1
-                    else:
-                        self.failed.append((a.status, body))
-            except (OSError, http.client.HTTPException) as e:
-                with self.lock:
-                    self.failed.append(repr(e))
-                c.close()
-        c.close()
-
-    def __enter__(self):
-        for t in self.threads:
-            t.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for t in self.threads:
-            t.join()
 
 
 def test_installs_once_and_takes_it_out_to_the_byte(host):
@@ -405,13 +276,8 @@ def test_drain_tells_requests_websockets_and_direct_clients(host):
     with contextlib.ExitStack() as stack:
         for t in threads:
             t.start()
-        sockets = []
         for _ in range(2):
-            s = stack.enter_context(socket.create_connection(("127.0.0.1", host.front)))
-            s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                      b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
-            assert b"101" in s.recv(4096)
-            sockets.append(s)
+            stack.enter_context(host.websocket())
         direct = stack.enter_context(socket.create_connection(("127.0.0.1", host.green.port)))
         wait_for(lambda: host.green.in_flight == 3 and host.green.websockets == 2, "all in flight")
         row = colours(host.show())["green"]

@@ -97,9 +97,10 @@ class Caddy:
         except OSError:
             return False
 
-    def load(self, caddyfile):
-        """Runs another configuration, without the file."""
-        status, words = self.request("POST", "/load", caddyfile, {"Content-Type": "text/caddyfile"})
+    def load(self, caddyfile, force=False):
+        """Runs another configuration, without the file; an equal one only with force (as `caddy reload --force`)."""
+        headers = {"Content-Type": "text/caddyfile", **({"Cache-Control": "must-revalidate"} if force else {})}
+        status, words = self.request("POST", "/load", caddyfile, headers)
         assert status == 200, words
 
     def kill(self):
