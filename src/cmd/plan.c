@@ -35,6 +35,7 @@ static int measure(struct session *s, const struct plan_goal *g, struct arena *a
                                      .estimate_ns = f.estimate_ns,
                                      .pause_ns = f.pause_ns,
                                      .instant = (ops->caps & STORAGE_INSTANT) != 0,
+                                     .at_once = (ops->caps & STORAGE_AT_ONCE) != 0,
                                      .no_data = (ops->caps & STORAGE_NO_DATA) != 0};
     }
     *ret = pv;

@@ -220,6 +220,9 @@ static void check_standby(struct check *c, const struct storage_ops *ops,
                      dst->name, name, dst->path, ops->name);
     else if (f.exists || check_parent(c, dst))
         check_leftover(c, ops, dst, &f);
+    if (*f.note)
+        findings_add(c->f, FINDING_WARNING, "data", NULL, "volume %s of %s: %s", src->name,
+                     colour_name(c->live), f.note);
     if (!f.supported || done)
         return;
     add_need(b, dst, &f);

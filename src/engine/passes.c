@@ -63,6 +63,7 @@ static bool wants_freeze(const struct volume_pair *p)
 {
     struct plan_volume pv = {.driver = p->ops->name,
                              .instant = (p->ops->caps & STORAGE_INSTANT) != 0,
+                             .at_once = (p->ops->caps & STORAGE_AT_ONCE) != 0,
                              .no_data = (p->ops->caps & STORAGE_NO_DATA) != 0};
     return plan_needs_freeze(p->src, &pv);
 }
@@ -122,9 +123,26 @@ static void hold(void *ctx, uint64_t ino)
         seen_hold(c->seen[i], ino);
 }
 
+/* Whether some driver goes by what is held open: one that looks at files one by one. */
+static int looks_at_files(struct cloning *c, struct err *err)
+{
+    const unsigned at_once = STORAGE_AT_ONCE | STORAGE_INSTANT | STORAGE_NO_DATA;
+    for (size_t i = 0; i < target(c)->volumes_n; i++) {
+        struct volume_pair p;
+        if (volume_pair_of(c->e, c->s, i, &p, err) < 0)
+            return -1;
+        if (!(p.ops->caps & at_once))
+            return 1;
+    }
+    return 0;
+}
+
 /* A store through a shared mapping may move no time: such files are cloned anew in each pass. */
 static int look_what_is_held(struct cloning *c, struct err *err)
 {
+    int files = looks_at_files(c, err);
+    if (files <= 0)
+        return files;
     cleanup_free pid_t *pids = x_alloc(PROCESSES * sizeof(*pids));
     const char *name = colour_name(c->from);
     size_t n = 0;

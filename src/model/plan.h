@@ -71,6 +71,7 @@ struct plan_volume {
     nsec_t estimate_ns; /* of the whole clone, while the source runs if it must not change */
     nsec_t pause_ns;    /* the least that it is paused for: another look at all of it */
     bool instant, no_data;
+    bool at_once; /* one act while the source stands still: no passes before it */
 };
 
 struct plan_goal {

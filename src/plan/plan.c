@@ -91,6 +91,17 @@ static void describe_volume(struct str *out, const struct plan_goal *g, size_t i
     str_add(out, ")");
 }
 
+/* Whether a pause is for acts of milliseconds only: nothing is passed over ahead of it. */
+static bool pause_at_once(const struct plan_goal *g)
+{
+    const struct spec *src = g->side[g->from];
+    for (size_t i = 0; i < src->volumes_n; i++)
+        if (!g->volumes ||
+            !(g->volumes[i].at_once || g->volumes[i].instant || g->volumes[i].no_data))
+            return false;
+    return true;
+}
+
 static void add_clone(struct builder *b)
 {
     const struct plan_goal *g = b->goal;
@@ -116,6 +127,9 @@ static void add_clone(struct builder *b)
     clock_words(most, sizeof(most), src->freeze_max);
     if (b->plan->phase == PHASE_HOLD)
         str_addf(&effect, "; %s is stopped", from);
+    else if (freeze && pause && pause_at_once(g))
+        str_addf(&effect, "; %s is paused for the snapshots: about %s, at most %s", from,
+                 clock_words(about, sizeof(about), pause), most);
     else if (freeze && pause)
         str_addf(&effect,
                  "; a first pass of about %s while %s runs, and more over what changed, then %s is "

@@ -239,11 +239,20 @@ static void zfs_rules(struct loader *l, const struct spec_volume *v, struct yaml
                      "volumes.%s: '%.60s' is no name of a dataset below a pool; write for example "
                      "`dataset: tank/%s-${colour}`",
                      v->name, v->dataset, v->name);
-    if (zfs && (v->exclude.n || v->rate_limit || v->verify))
-        loader_wrong(l, at,
-                     "volumes.%s: a ZFS clone is the whole file system, and copies nothing; remove "
-                     "`exclude`, `rate_limit` and `verify`",
-                     v->name);
+}
+
+static void snapshot_rules(struct loader *l, const struct spec_volume *v, struct yaml_mark at)
+{
+    static const struct {
+        const char *driver, *what;
+    } whole[] = {{"zfs", "ZFS clone is the whole file system"},
+                 {"btrfs", "btrfs snapshot is the whole subvolume"}};
+    for (size_t i = 0; i < ARRAY_LEN(whole); i++)
+        if (str_eq(v->driver, whole[i].driver) && (v->exclude.n || v->rate_limit || v->verify))
+            loader_wrong(l, at,
+                         "volumes.%s: a %s, and copies nothing; remove `exclude`, `rate_limit` and "
+                         "`verify`",
+                         v->name, whole[i].what);
 }
 
 static void volume_rules(struct loader *l)
@@ -262,6 +271,7 @@ static void volume_rules(struct loader *l)
                          "volumes.%s: an empty volume has nothing to verify; write `verify: false`",
                          v->name);
         zfs_rules(l, v, at);
+        snapshot_rules(l, v, at);
     }
 }
 

@@ -3,8 +3,8 @@
 
 static const struct schema_word writes_words[] = {
     {"replayed", WRITES_REPLAYED}, {"both", WRITES_BOTH}, {"client", WRITES_CLIENT}, {0}};
-static const struct schema_word volume_words[] = {{"auto", 0}, {"reflink", 0}, {"copy", 0},
-                                                  {"zfs", 0},  {"empty", 0},   {0}};
+static const struct schema_word volume_words[] = {
+    {"auto", 0}, {"reflink", 0}, {"copy", 0}, {"btrfs", 0}, {"zfs", 0}, {"empty", 0}, {0}};
 static const struct schema_word consistency_words[] = {
     {"freeze", CONSISTENCY_FREEZE}, {"none", CONSISTENCY_NONE}, {0}};
 
@@ -36,7 +36,9 @@ static const struct schema_key keys[] = {
      .type_doc = "map of name: map",
      .doc = "the data, each with its place in either colour; none for a stateless service"},
     VOLUME("driver", T_WORD, driver, .fallback = "auto", .words = volume_words,
-           .doc = "how the standby gets its data; auto = reflink where it works, else copy",
+           .doc =
+               "how the standby gets its data; auto = btrfs where live's is a subvolume, reflink "
+               "where that works, else copy",
            .example = "copy"),
     VOLUME("path", T_NAMES, path, .type_doc = "path",
            .doc = "the colour's directory, with ${colour} in it; or give `green` and `blue`",

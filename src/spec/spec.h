@@ -66,7 +66,7 @@ struct spec_command {
 
 struct spec_volume {
     const char *name;
-    const char *driver;  /* "reflink", "copy", "zfs", "empty"; "auto" = reflink, else copy */
+    const char *driver;  /* "reflink", "btrfs", "copy", "zfs", "empty"; "auto" */
     const char *path;    /* this colour's directory */
     const char *dataset; /* zfs: this colour's dataset, mounted there; else NULL */
     struct strv exclude;

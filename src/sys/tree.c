@@ -180,6 +180,11 @@ int sys_tree_rename(int from_dir, const char *from, int dir, const char *name)
     return renameat(from_dir, from, dir, name);
 }
 
+int sys_tree_exchange(int dir, const char *a, const char *b)
+{
+    return renameat2(dir, a, dir, b, RENAME_EXCHANGE);
+}
+
 int sys_tree_set_owner(int dir, const char *name, uint32_t uid, uint32_t gid)
 {
     return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH));

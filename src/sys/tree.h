@@ -60,6 +60,7 @@ int sys_tree_link(int from_dir, const char *from, int dir, const char *name);
 int sys_tree_unlink(int dir, const char *name, bool is_dir);
 ssize_t sys_tree_readlink(int dir, const char *name, char *buf, size_t size); /* ends it with NUL */
 int sys_tree_rename(int from_dir, const char *from, int dir, const char *name);
+int sys_tree_exchange(int dir, const char *a, const char *b); /* both must be there */
 
 int sys_tree_set_owner(int dir, const char *name, uint32_t uid, uint32_t gid);
 int sys_tree_set_mode(int dir, const char *name, mode_t mode); /* not for links */

@@ -1,6 +1,7 @@
 """A file system on a loop device of its own, whose io scheduler a test may choose.
 
     with LoopDevice() as disk:          # skips the test where the machine has no such thing
+    with LoopDevice(1000, "btrfs"):     # another one than ext4; the image takes only what is written
         disk.scheduler("bfq")
         disk.path                       # an empty directory
 """
@@ -13,8 +14,11 @@ import tempfile
 import pytest
 
 
+MKFS = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-m", "reflink=1"), "btrfs": ("mkfs.btrfs", "-q")}
+
+
 class LoopDevice:
-    def __init__(self, megabytes=160):
+    def __init__(self, megabytes=160, kind="ext4"):
         memory = "/dev/shm" if os.path.isdir("/dev/shm") else None      # no other disk's load in its figures
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="changeover-loop-", dir=memory))
         self.path, self.device, self.mounted = self.dir / "mount", None, False
@@ -26,7 +30,7 @@ class LoopDevice:
             image.write_bytes(b"")
             os.truncate(image, megabytes << 20)
             self.device = self._run("losetup", "--find", "--show", image)
-            self._run("mkfs.ext4", "-q", "-F", self.device)
+            self._run(*MKFS[kind], self.device)
             self._run("mount", self.device, self.path)
             self.mounted = True
             os.chmod(self.path, 0o755)

@@ -88,6 +88,30 @@ static void an_upgrade_from_start_to_end(void **state)
     compare("upgrade", &out);
 }
 
+static void snapshots_pause_for_a_moment_only(void **state)
+{
+    (void)state;
+    cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_REPLAYED);
+    cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_REPLAYED);
+    struct plan_volume pv[] = {
+        {.driver = "btrfs",
+         .bytes = 412000000000,
+         .files = 1600,
+         .estimate_ns = 20 * NSEC_MS,
+         .pause_ns = 10 * NSEC_MS,
+         .at_once = true},
+        {.driver = "empty", .no_data = true},
+    };
+    struct plan_goal g = {.side = {green, blue}, .from = GREEN, .to = BLUE, .volumes = pv};
+    cleanup_str struct str out = {0};
+    add_plan(&out, PHASE_PREPARE, &g);
+    compare("snapshots", &out);
+    pv[0].at_once = false; /* one that is passed over makes it another pause */
+    str_clear(&out);
+    add_plan(&out, PHASE_PREPARE, &g);
+    assert_non_null(strstr(str_cstr(&out), "a first pass of about"));
+}
+
 static void the_ways_back(void **state)
 {
     (void)state;
@@ -193,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_upgrade_from_start_to_end),
+        cmocka_unit_test(snapshots_pause_for_a_moment_only),
         cmocka_unit_test(the_ways_back),
         cmocka_unit_test(the_probe_shows_as_what_it_is),
         cmocka_unit_test(requests_wait_while_one_side_is_cloned),

@@ -76,9 +76,12 @@ static void set_init(struct set *s, const struct storage_ops *ops)
     s->ctx = (struct driver_ctx){.service = "demo", .upgrade_id = "u1", .sink = &s->sink};
 }
 
-static int make_source(void)
+static int make_source(const struct storage_ops *ops)
 {
-    return run_ok("rm -rf green blue; mkdir -p green/sub; echo one > green/one; head -c 200000 "
+    if (run_ok("rm -rf green blue") < 0 ||
+        run_ok(ops == &storage_btrfs ? "btrfs -q subvolume create green" : "mkdir green") < 0)
+        return -1;
+    return run_ok("mkdir -p green/sub; echo one > green/one; head -c 200000 "
                   "/dev/urandom > green/sub/two;"
                   "chmod 0710 green; touch green/LOCK; touch -d 2001-01-01 green/sub green");
 }
@@ -99,7 +102,7 @@ static int clones_and_settles(const struct storage_ops *ops)
     struct storage_facts f;
     struct sentinel mark;
     set_init(&s, ops);
-    CHECK(make_source() == 0);
+    CHECK(make_source(ops) == 0);
     CHECK(ops->mark(&s.ctx, &s.src, GREEN, true, &err) == 0);
     CHECK(ops->mark(&s.ctx, &s.src, GREEN, true, &err) == 0);
     CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, true, &f, &err) == 0);
@@ -116,7 +119,8 @@ static int clones_and_settles(const struct storage_ops *ops)
     CHECK(kept(ops) == 0 && access("blue/left", F_OK) < 0);
     CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0 && f.copied &&
           !f.complete);
-    CHECK((ops->caps & STORAGE_NO_DATA) || (s.seen.progress && s.seen.done == s.seen.total));
+    CHECK((ops->caps & (STORAGE_NO_DATA | STORAGE_AT_ONCE)) ||
+          (s.seen.progress && s.seen.done == s.seen.total));
     CHECK(ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0 &&
           ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0);
     CHECK(sentinel_read("blue", &mark, &err) == 0 && mark.state == SENTINEL_READY);
@@ -139,7 +143,7 @@ static int refuses_what_is_not_ours(const struct storage_ops *ops)
     struct set s;
     struct storage_facts f;
     set_init(&s, ops);
-    CHECK(make_source() == 0 && run_ok("mkdir blue; echo precious > blue/f") == 0);
+    CHECK(make_source(ops) == 0 && run_ok("mkdir blue; echo precious > blue/f") == 0);
     CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0);
     CHECK(f.exists && !f.empty && f.owner == OWNER_NONE && *f.owner_text);
     CHECK(ops->begin(&s.ctx, &s.src, &s.dst, BLUE, &err) < 0 && err.code == ERR_FOREIGN);
@@ -182,7 +186,7 @@ static int stops_when_asked(const struct storage_ops *ops)
     s.ctx.poll = stop_at_once;
     s.ctx.poll_ctx = &stop;
     s.src.rate_limit = 1000000;
-    CHECK(make_source() == 0 && run_ok("head -c 5000000 /dev/zero > green/large") == 0);
+    CHECK(make_source(ops) == 0 && run_ok("head -c 5000000 /dev/zero > green/large") == 0);
     if (ops == &storage_copy) {
         CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, NULL, &err) < 0 &&
               err.code == ERR_INTERRUPTED);
@@ -214,31 +218,46 @@ static void empty_keeps_the_contract(void **state)
     assert_int_equal(contract(&storage_empty), 0);
 }
 
-static int in_xfs(void)
+/* In x, a file system of its own on a loop device; 77: there is none here. */
+static int in_file_system(const char *mkfs, int (*test)(const struct storage_ops *ops),
+                          const struct storage_ops *ops)
 {
+    cleanup_free char *script =
+        x_asprintf("mkdir x && truncate -s 400M img && %s img && mount -o loop img x", mkfs);
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        run_ok("mkdir x && truncate -s 400M img && mkfs.xfs -q -m reflink=1 img && mount -o loop "
-               "img x") < 0)
+        run_ok(script) < 0)
         return 77;
-    int r = chdir("x") || contract(&storage_reflink);
+    int r = chdir("x") || test(ops);
     return chdir("..") || run_ok("umount x; rm img; rmdir x") ? 1 : r;
 }
 
-static void reflink_keeps_the_contract(void **state)
+static void run_in(const char *mkfs, int (*test)(const struct storage_ops *ops),
+                   const struct storage_ops *ops)
 {
-    (void)state;
     if (geteuid() != 0)
         skip();
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0)
-        _exit(in_xfs());
+        _exit(in_file_system(mkfs, test, ops));
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
     if (WEXITSTATUS(status) == 77)
         skip();
     assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void reflink_keeps_the_contract(void **state)
+{
+    (void)state;
+    run_in("mkfs.xfs -q -m reflink=1", contract, &storage_reflink);
+}
+
+static void btrfs_keeps_the_contract(void **state)
+{
+    (void)state;
+    run_in("mkfs.btrfs -q", contract, &storage_btrfs);
 }
 
 static void reflink_says_where_it_cannot(void **state)
@@ -248,7 +267,7 @@ static void reflink_says_where_it_cannot(void **state)
     struct set s;
     struct storage_facts f;
     set_init(&s, &storage_reflink);
-    assert_int_equal(make_source(), 0);
+    assert_int_equal(make_source(&storage_reflink), 0);
     assert_int_equal(storage_reflink.inspect(&s.ctx, &s.src, &s.dst, BLUE, true, &f, &err), 0);
     if (f.supported)
         skip();
@@ -263,7 +282,7 @@ static void reflink_says_where_it_cannot(void **state)
     assert_int_equal(storage_empty.inspect(&s.ctx, &s.dst, &s.dst, BLUE, true, &f, &err), 0);
     s.src.driver = "zsf";
     assert_null(storage_find(&s.src, &s.dst, &err));
-    assert_non_null(strstr(err.msg, "reflink, copy, zfs, empty"));
+    assert_non_null(strstr(err.msg, "reflink, btrfs, copy, zfs, empty"));
     s.src.driver = "empty";
     assert_ptr_equal(storage_find(&s.src, &s.dst, &err), &storage_empty);
 }
@@ -292,6 +311,7 @@ int main(void)
         cmocka_unit_test(empty_keeps_the_contract),
         cmocka_unit_test(reflink_keeps_the_contract),
         cmocka_unit_test(reflink_says_where_it_cannot),
+        cmocka_unit_test(btrfs_keeps_the_contract),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -37,6 +37,10 @@ storage_mark_fn storage_tree_mark;
 must_check int storage_already(const struct driver_ctx *ctx, const struct spec_volume *dst,
                                enum colour dst_colour, struct err *err);
 
+/* Whether `auto` takes driver btrfs: live's place is a subvolume, the other one can be, and nothing
+ * is asked for that a snapshot cannot do. */
+bool storage_btrfs_fits(const struct spec_volume *src, const struct spec_volume *dst);
+
 bool storage_cancel(void *ctx); /* ctx: a struct storage_run */
 struct storage_run {
     const struct driver_ctx *ctx;

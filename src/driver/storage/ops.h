@@ -15,6 +15,8 @@ enum storage_cap {
     STORAGE_INSTANT = 1, /* the clone is a point in time by itself: no freeze needed */
     STORAGE_SHARES = 2,  /* blocks are shared until they diverge */
     STORAGE_NO_DATA = 4, /* the standby begins empty */
+    STORAGE_AT_ONCE = 8, /* the clone is one act of milliseconds while the source stands still; a
+                            pass ahead of it only writes out what is not on disk yet */
 };
 
 enum storage_owner { OWNER_NONE, OWNER_OURS, OWNER_FOREIGN };
@@ -36,6 +38,7 @@ struct storage_facts {
     char fs_name[32];         /* "ext4", "xfs", "tmpfs" */
     bool supported;           /* this driver can clone from the other colour to here */
     char why_not[256];
+    char note[256]; /* what else people should know before it is cloned; measured */
 };
 
 /* What is there now at `colour`'s path. measure: also walks the source for bytes, files,
@@ -105,10 +108,12 @@ struct storage_ops {
     storage_mark_fn *mark;
 };
 
-extern const struct storage_ops storage_reflink, storage_copy, storage_zfs, storage_empty;
+extern const struct storage_ops storage_reflink, storage_btrfs, storage_copy, storage_zfs,
+    storage_empty;
 
 /* src and dst with one path (a volume that is new in this spec, and has no other side): empty. Else
- * by the name in the spec; "auto": reflink where src's and dst's file system can, else copy. NULL
- * with err: unknown (the message lists the names). */
+ * by the name in the spec; "auto": btrfs where src is a subvolume and dst can become one, else
+ * reflink where their file system can, else copy. NULL with err: unknown (the message lists the
+ * names). */
 const struct storage_ops *storage_find(const struct spec_volume *src, const struct spec_volume *dst,
                                        struct err *err);

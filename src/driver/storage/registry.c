@@ -1,9 +1,17 @@
 #include "base/str.h"
 #include "clone/tree.h"
-#include "driver/storage/ops.h"
+#include "driver/storage/common.h"
 
-static const struct storage_ops *const drivers[] = {&storage_reflink, &storage_copy, &storage_zfs,
-                                                    &storage_empty};
+static const struct storage_ops *const drivers[] = {&storage_reflink, &storage_btrfs, &storage_copy,
+                                                    &storage_zfs, &storage_empty};
+
+static const struct storage_ops *find_auto(const struct spec_volume *src,
+                                           const struct spec_volume *dst)
+{
+    if (storage_btrfs_fits(src, dst))
+        return &storage_btrfs;
+    return tree_can_reflink(src->path, dst->path, NULL) == 0 ? &storage_reflink : &storage_copy;
+}
 
 const struct storage_ops *storage_find(const struct spec_volume *src, const struct spec_volume *dst,
                                        struct err *err)
@@ -11,7 +19,7 @@ const struct storage_ops *storage_find(const struct spec_volume *src, const stru
     if (str_eq(src->path, dst->path)) /* no other side to clone from */
         return &storage_empty;
     if (str_eq(src->driver, "auto"))
-        return tree_can_reflink(src->path, dst->path, NULL) == 0 ? &storage_reflink : &storage_copy;
+        return find_auto(src, dst);
     cleanup_str struct str names = {0};
     for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
         if (str_eq(drivers[i]->name, src->driver))
