@@ -1,6 +1,7 @@
 /* check: the preflight. Looks at everything that an upgrade needs, and changes nothing. */
 #include "cmd/session.h"
 #include "driver/facts.h"
+#include "engine/prober_trial.h"
 #include "engine/shadow.h"
 #include "format/json.h"
 #include "format/rows.h"
@@ -88,6 +89,16 @@ static int standby_runs(struct session *s, enum colour standby, bool *ret, struc
     return 0;
 }
 
+/* Nothing can be asked of a service that is yet to be started or adopted. */
+static bool live_runs(struct session *s, enum colour live)
+{
+    struct instance_facts f = {0};
+    struct err ignored = {0};
+    return s->live != COLOUR_NONE &&
+           s->engine.runtime->inspect(&s->engine.ctx, live, &f, &ignored) == 0 &&
+           f.state == INSTANCE_RUNNING;
+}
+
 #define SHADOW_MAX (5 * NSEC_S)
 
 /* What promote would say before the flip: each question once. */
@@ -131,7 +142,8 @@ static int look(struct session *s, const char *target, bool fast, struct finding
         return -1;
     if (standby_runs(s, standby, &rq.standby_runs, err) < 0)
         return -1;
-    if (check_run(&s->engine.ctx, &rq, f, err) < 0)
+    if (check_run(&s->engine.ctx, &rq, f, err) < 0 ||
+        (live_runs(s, live) && prober_trial(&s->engine.ctx, s->live, standby, f, err) < 0))
         return -1;
     bool compare = rq.standby_runs && !s->up.flipped && shadow_wanted(s->engine.ctx.side[standby]);
     return compare ? look_shadow(s, standby, f, err) : 0;

@@ -10,6 +10,7 @@
 
 #define LOOK_EVERY (50 * NSEC_MS)
 #define STORE_EVERY (5 * NSEC_S) /* so that a kill does not take away what was seen */
+#define LOGS_EVERY NSEC_S        /* of the backends */
 #define FORGONE "probe.forgone"  /* meta: the upgrade that goes on without one */
 
 enum { CONNECTIONS_LEAST = 256, CONNECTIONS_MOST = 2048, OTHER_FILES = 128, STRETCHES = 500 };
@@ -68,6 +69,10 @@ static json_t *result_json(const struct prober *pr)
 static void look(struct engine *e, struct prober *pr)
 {
     nsec_t now = sys_clock_mono();
+    if (now >= pr->logs_looked + LOGS_EVERY) {
+        probe_look_executed(pr->p);
+        pr->logs_looked = now;
+    }
     probe_snapshot(pr->p, &pr->now);
     pr->looked = now;
     if (now < pr->stored + STORE_EVERY)
@@ -90,7 +95,14 @@ static void prober_free(struct prober *pr)
     free(pr);
 }
 
-static void fill_options(const struct spec *s, struct probe_options *o)
+/* A request of a killed run may still be executed now: it must not look like one of ours. */
+static uint64_t numbers_from(const struct spec_probe *p)
+{
+    enum { SECONDS = 100000000, APART = 10000000 }; /* to 10^15: a double is exact up to there */
+    return p->executed.n ? (uint64_t)(sys_clock_wall() / NSEC_S % SECONDS) * APART : 0;
+}
+
+void prober_options(const struct spec *s, struct probe_options *o)
 {
     const struct spec_probe *p = &s->probe;
     nsec_t stretch = (p->baseline + s->bake) / STRETCHES;
@@ -114,6 +126,9 @@ static void fill_options(const struct spec *s, struct probe_options *o)
         .max_step_back = (int64_t)p->max_step_back,
         .colour_header = p->colour_header,
         .colour_field = p->colour_field,
+        .executed = (const char *const *)p->executed.v,
+        .n_executed = p->executed.n,
+        .numbers_from = numbers_from(p),
         .websockets = (unsigned)p->websockets,
         .ws_url = p->ws_url,
         .ws_subscribe = p->ws_subscribe,
@@ -146,7 +161,7 @@ static int begin(struct engine *e, char *result, struct err *err)
     }
     struct prober *pr = x_alloc(sizeof(*pr));
     pr->spec = &s->probe;
-    fill_options(s, &pr->o);
+    prober_options(s, &pr->o);
     (void)sys_files_limit_raise(pr->o.connections + pr->o.websockets + OTHER_FILES);
     str_format(pr->part, sizeof(pr->part), "%s %d", e->ctx.step_name, e->ctx.step_attempt);
     if (probe_start(&pr->o, &pr->p, err) < 0) {
@@ -159,6 +174,21 @@ static int begin(struct engine *e, char *result, struct err *err)
     return 1;
 }
 
+/* Requests wait already, or are about to: a killed run has seen live before that. */
+static void join_hold(struct engine *e, struct prober *pr)
+{
+    struct err ignored = {0};
+    if (!engine_holds(e))
+        return;
+    load_baseline(e, &pr->base);
+    if (e->up->flipped)
+        prober_mark(pr);
+    if (!e->up->flipped || engine_held(e, &ignored) <= 0)
+        return;
+    probe_hold(pr->p, PROBE_HOLD_WAITS);
+    pr->held = true;
+}
+
 void prober_start(struct engine *e, char *result)
 {
     struct err err = {0};
@@ -166,6 +196,8 @@ void prober_start(struct engine *e, char *result)
         snprintf(result, STEP_RESULT, "it goes on");
     else if (begin(e, result, &err) < 0)
         event_warn(&e->tee, "%s: nothing is counted", err.msg);
+    else if (e->prober)
+        join_hold(e, e->prober);
 }
 
 /* --- the baseline ------------------------------------------------------------------------------
@@ -229,7 +261,7 @@ static void recall_baseline(struct engine *e, char *result)
     struct prober *pr = e->prober;
     char p99[24];
     load_baseline(e, &pr->base);
-    prober_flip(e);
+    prober_flip(e, e->up->to);
     if (pr->base.known) {
         snprintf(result, STEP_RESULT,
                  "the probe begins anew; the baseline of before the flip: p99 %s",
@@ -256,12 +288,34 @@ int prober_baseline(struct engine *e, char *result, struct err *err)
 /* --- while it runs -----------------------------------------------------------------------------
  */
 
-void prober_flip(struct engine *e)
+void prober_flip(struct engine *e, enum colour to)
 {
-    if (!e->prober)
+    struct prober *pr = e->prober;
+    if (!pr)
         return;
-    look(e, e->prober);
-    prober_mark(e->prober);
+    look(e, pr);
+    prober_mark(pr);
+    if (!e->hold_until || to != e->up->to)
+        return;
+    probe_hold(pr->p, PROBE_HOLD_WAITS);
+    pr->held = true;
+}
+
+void prober_let_go(struct engine *e)
+{
+    if (e->prober)
+        probe_hold(e->prober->p, PROBE_HOLD_OPENS);
+}
+
+void prober_let_gone(struct engine *e)
+{
+    struct prober *pr = e->prober;
+    if (!pr || !pr->held)
+        return;
+    probe_hold(pr->p, PROBE_HOLD_OVER);
+    pr->held = false;
+    look(e, pr);
+    prober_mark(pr);
 }
 
 int prober_look(struct engine *e, struct err *err)
@@ -274,6 +328,11 @@ int prober_look(struct engine *e, struct err *err)
         return 0;
     prober_judge(pr);
     return *pr->broken ? err_set(err, ERR_GATE, "%s", pr->broken) : 0;
+}
+
+int prober_between(void *ctx, struct err *err)
+{
+    return prober_look(ctx, err);
 }
 
 const char *prober_broken(const struct engine *e)

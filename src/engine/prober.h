@@ -16,15 +16,24 @@
  * the stored one after it. Whatever goes wrong after the flip is a warning. */
 must_check int prober_baseline(struct engine *e, char *result, struct err *err);
 
-/* Starts it if the spec has one and it does not run. What goes wrong is a warning. */
+/* Starts it if the spec has one and it does not run. What goes wrong is a warning. Where requests
+ * wait, it begins in that pause, and by the stored baseline. */
 void prober_start(struct engine *e, char *result);
 
-/* The flip is next: what comes from here on is the new colour's. */
-void prober_flip(struct engine *e);
+/* The flip to `to` is next: what comes from here on is the new colour's; or, where requests are to
+ * wait for it, the pause begins: until its end only lost and repeated requests are judged. */
+void prober_flip(struct engine *e, enum colour to);
+
+/* What waits is let go now; and: is held back no more. */
+void prober_let_go(struct engine *e);
+void prober_let_gone(struct engine *e);
 
 /* Looks at it, at most 20 times a second, however often it is called. ERR_GATE if a limit is broken
  * and that decides; the message says which, in words that stand alone. */
 must_check int prober_look(struct engine *e, struct err *err);
+
+/* The same for gate_request.between; ctx is the engine. */
+must_check int prober_between(void *ctx, struct err *err);
 
 /* The limit that is broken, in those words; NULL: none. */
 const char *prober_broken(const struct engine *e);

@@ -24,12 +24,16 @@ struct prober {
     struct baseline base;
     uint64_t lost_before;  /* not the new colour's */
     bool from_before_flip; /* its websockets were opened at the old side */
-    nsec_t looked, stored;
+    bool held;             /* requests wait: no latency and no gap is judged */
+    nsec_t looked, stored, logs_looked;
     char broken[256];
 };
 
 /* From here on a new stretch is judged. */
 void prober_mark(struct prober *pr);
+
+/* What the probe's options are by the spec; strings stay the spec's. */
+void prober_options(const struct spec *s, struct probe_options *ret);
 
 /* p99 since prober_mark(). */
 nsec_t prober_p99(const struct prober *pr);

@@ -48,12 +48,23 @@ static void judge_lost(struct prober *pr)
                lost == 1 ? "" : "s", cause, pr->spec->max_lost);
 }
 
+static void judge_twice(struct prober *pr)
+{
+    const struct probe_executed *x = &pr->now.executed;
+    if (x->twice <= pr->spec->max_twice)
+        return;
+    str_format(pr->broken, sizeof(pr->broken),
+               "%" PRIu64 " request%s executed twice (the first: #%" PRIu64 "), limit %" PRIu64,
+               x->twice, x->twice == 1 ? "" : "s", x->first_twice[0], pr->spec->max_twice);
+}
+
 /* A gap that live had as well is not the new colour's fault. */
 static void judge_gap(struct prober *pr)
 {
     char words[24];
     nsec_t gap = pr->now.longest_gap;
-    if (!pr->spec->max_gap_ms || gap <= pr->spec->max_gap_ms * NSEC_MS || gap <= pr->base.gap)
+    if (pr->held || !pr->spec->max_gap_ms || gap <= pr->spec->max_gap_ms * NSEC_MS ||
+        gap <= pr->base.gap)
         return;
     str_format(pr->broken, sizeof(pr->broken), "no good answer for %s, limit %d ms",
                prober_ms(words, sizeof(words), gap), pr->spec->max_gap_ms);
@@ -73,7 +84,7 @@ static void judge_p99(struct prober *pr)
 {
     const struct spec_probe *s = pr->spec;
     bool over = sys_clock_mono() - pr->stretch_from >= s->baseline;
-    if (!(s->p99_ratio > 0) || !pr->base.known || !pr->base.p99)
+    if (pr->held || !(s->p99_ratio > 0) || !pr->base.known || !pr->base.p99)
         return;
     cleanup(hist_done) struct hist latency = {0}, lateness = {0};
     window(&latency, &pr->now.latency, &pr->latency_then);
@@ -95,7 +106,8 @@ static void judge_p99(struct prober *pr)
 
 void prober_judge(struct prober *pr)
 {
-    static void (*const judges[])(struct prober *) = {judge_lost, judge_gap, judge_p99};
+    static void (*const judges[])(struct prober *) = {judge_lost, judge_twice, judge_gap,
+                                                      judge_p99};
     for (size_t i = 0; i < ARRAY_LEN(judges) && !*pr->broken; i++)
         judges[i](pr);
 }

@@ -9,6 +9,8 @@
 
 struct sums {
     double runs, sent, lost, twice, gap, p99[3], p99_all;
+    double holds, pause, waited, held_lost, left;
+    double executed, executed_twice;
     double sockets, stayed, drops, closed, reconnects, missed, away;
     char broken[256];
 };
@@ -27,6 +29,15 @@ static void add_sockets(struct sums *s, const json_t *ws)
     s->reconnects += number(ws, "reconnects");
     s->missed += number(ws, "missed") + number(ws, "missed_away");
     s->away = fmax(s->away, number(ws, "longest_away_ms"));
+}
+
+static void add_hold(struct sums *s, const json_t *hold)
+{
+    s->holds++;
+    s->pause = fmax(s->pause, number(hold, "pause_ms"));
+    s->waited += number(hold, "waited");
+    s->held_lost += number(hold, "lost");
+    s->left += number(hold, "left");
 }
 
 static int add_run(void *ctx, const char *upgrade unused, const char *part, const char *text)
@@ -48,6 +59,10 @@ static int add_run(void *ctx, const char *upgrade unused, const char *part, cons
         s->p99[i] = number(json_object_get(w, windows[i]), "p99");
     if (broken)
         str_format(s->broken, sizeof(s->broken), "%s", broken);
+    s->executed += number(json_object_get(j, "executed"), "requests");
+    s->executed_twice += number(json_object_get(j, "executed"), "twice");
+    if (json_object_get(j, "hold"))
+        add_hold(s, json_object_get(j, "hold"));
     if (json_object_get(j, "websockets"))
         add_sockets(s, json_object_get(j, "websockets"));
     return 0;
@@ -64,6 +79,22 @@ static bool sum_up(struct journal *j, const char *upgrade, struct sums *ret)
 static const char *ms(char *buf, size_t size, double value)
 {
     return prober_ms(buf, size, (nsec_t)(value * 1e6));
+}
+
+static void hold_words(const struct sums *s, struct str *out)
+{
+    char pause[24];
+    if (!(s->holds > 0))
+        return;
+    str_addf(out, "; held for %s, %.0f requests waited, ", ms(pause, sizeof(pause), s->pause),
+             s->waited);
+    if (s->held_lost > 0)
+        str_addf(out, "%.0f lost", s->held_lost);
+    else
+        str_add(out, "none lost");
+    if (s->left > 0)
+        str_addf(out, " (%.0f still waited when a command ended: what became of them is not known)",
+                 s->left);
 }
 
 void prober_words(struct journal *j, const char *upgrade, char *buf, size_t size)
@@ -84,6 +115,10 @@ void prober_words(struct journal *j, const char *upgrade, char *buf, size_t size
     else
         str_addf(&out, "; p99 %s", ms(a, sizeof(a), s.p99_all));
     str_addf(&out, "; at most %s without a good answer", ms(a, sizeof(a), s.gap));
+    hold_words(&s, &out);
+    if (s.executed > 0)
+        str_addf(&out, "; %.0f executed by the backends' own logs, %.0f of them twice", s.executed,
+                 s.executed_twice);
     if (*s.broken)
         str_addf(&out, "; %s", s.broken);
     str_format(buf, size, "%s", str_cstr(&out));

@@ -71,6 +71,10 @@ static int gate_apply(struct engine *e, const struct plan_step *s, char *result,
     cleanup(brake_free_p) struct brake *brake = NULL;
     if (start_brake(e, s, &rq, &brake, err) < 0)
         return -1;
+    if (!rq.between && e->prober) {
+        rq.between = prober_between;
+        rq.between_ctx = e;
+    }
     nsec_t begun = sys_clock_mono();
     if (e->hold_until) /* requests wait: over in time to say which gate did not pass */
         rq.deadline = hold_deadline(e, e->ctx.side[s->colour]->gate.deadline, begun);

@@ -2,6 +2,7 @@
  * the ways out of it. */
 #include "driver/storage/ops.h"
 #include "engine/engine.h"
+#include "engine/prober.h"
 #include "sys/clock.h"
 
 #include <stdio.h>
@@ -123,8 +124,10 @@ static int release_apply(struct engine *e, const struct plan_step *s, char *resu
     nsec_t left = 0;
     char words[24] = "some time";
     nsec_t max = e->ctx.side[s->colour]->traffic.hold_max;
+    prober_let_go(e);
     if (e->traffic->hold(&e->ctx, s->colour, HOLD_OPEN, err) < 0)
         return -1;
+    prober_let_gone(e);
     if (journal_deadline(e->j, HOLD_DEADLINE, &d, &left, err) > 0)
         clock_words(words, sizeof(words), max - left);
     e->hold_until = 0;
@@ -155,7 +158,11 @@ static int give_back_apply(struct engine *e, const struct plan_step *s, char *re
 {
     snprintf(result, STEP_RESULT, "what waited for %s was answered by %s", colour_name(s->colour),
              colour_name(colour_other(s->colour)));
-    return e->traffic ? e->traffic->give_back(&e->ctx, s->colour, err) : 0;
+    prober_let_go(e);
+    if (e->traffic && e->traffic->give_back(&e->ctx, s->colour, err) < 0)
+        return -1;
+    prober_let_gone(e);
+    return 0;
 }
 
 const struct step_ops step_give_back = {.apply = give_back_apply};

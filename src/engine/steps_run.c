@@ -1,6 +1,7 @@
 /* Steps that act on an instance: hooks, preflight, validate, start, boot, priority, stop. */
 #include "driver/facts.h"
 #include "engine/engine.h"
+#include "engine/prober_trial.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +30,8 @@ static int check_apply(struct engine *e, const struct plan_step *s, char *result
     };
     struct findings f = {0};
     int r = check_run(&e->ctx, &rq, &f, err);
+    if (r == 0)
+        r = prober_trial(&e->ctx, e->up->from, s->colour, &f, err);
     size_t errors = findings_count(&f, FINDING_ERROR);
     for (size_t i = 0; r == 0 && i < f.n; i++) {
         const struct finding *it = &f.items[i];

@@ -54,7 +54,7 @@ static int flip_apply(struct engine *e, const struct plan_step *s, char *result,
         journal_deadline_set(e->j, CONFIRM_DEADLINE, e->confirm_within, "silence rolls back", err) <
             0)
         return -1;
-    prober_flip(e);
+    prober_flip(e, s->colour);
     if (e->traffic && e->traffic->point(&e->ctx, s->colour, err) < 0)
         return -1;
     char words[24];

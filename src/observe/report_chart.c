@@ -326,6 +326,27 @@ static void sockets_words(const json_t *ws, struct str *out)
     str_add(out, "</p>");
 }
 
+/* What was planned, and what only the backends know. */
+static void held_and_executed(const json_t *probe, struct str *out)
+{
+    const json_t *hold = json_object_get(probe, "hold"), *x = json_object_get(probe, "executed");
+    if (hold) {
+        str_add(out, "<p>");
+        html_textf(out,
+                   "By plan requests were held for %.0f ms: %.0f waited and were answered, %.0f "
+                   "were lost, of %.0f it is not known.",
+                   value(hold, "pause_ms"), value(hold, "waited"), value(hold, "lost"),
+                   value(hold, "left"));
+        str_add(out, "</p>");
+    }
+    if (x) {
+        str_add(out, "<p>");
+        html_textf(out, "By their own logs the backends executed %.0f of them, %.0f twice.",
+                   value(x, "requests"), value(x, "twice"));
+        str_add(out, "</p>");
+    }
+}
+
 /* What a promote made of it. */
 static void judgement(const json_t *probe, struct str *out)
 {
@@ -364,6 +385,7 @@ static void one_probe(const json_t *probe, struct str *out)
                    "the service's gap.",
                    value(probe, "stalls_ms"));
     str_add(out, "</p>");
+    held_and_executed(probe, out);
     judgement(probe, out);
     sockets_words(json_object_get(probe, "websockets"), out);
     struct chart *ch = x_alloc(sizeof(*ch));

@@ -317,6 +317,8 @@ static void describe_probe(struct str *out, const struct spec_probe *p)
 static void describe_limits(struct str *out, const struct spec_probe *p)
 {
     str_addf(out, "more than %" PRIu64 " lost", p->max_lost);
+    if (p->executed.n)
+        str_addf(out, ", more than %" PRIu64 " executed twice", p->max_twice);
     if (p->p99_ratio > 0)
         str_addf(out, ", a p99 over %g x the baseline's (and over %d ms)", p->p99_ratio,
                  p->p99_floor_ms);
@@ -341,6 +343,11 @@ static void add_baseline(struct builder *b)
         "follows; if after the flip it sees ",
         clock_words(words, sizeof(words), p->baseline), colour_name(g->from));
     describe_limits(&text, p);
+    if (g->hold)
+        str_addf(&text,
+                 ", beside the pause in which requests wait (then it sends ever fewer; one that is "
+                 "lost: back to %s)",
+                 colour_name(g->from));
     str_addf(&text, ": %s",
              plan_may_flip_back(spec->writes, spec->accept_loss)
                  ? TEXT(b, "flip back to %s", colour_name(g->from))
@@ -449,6 +456,7 @@ static void make_hold(struct builder *b)
     enum colour to = b->goal->to, from = b->goal->from;
     if (!b->goal->hold)
         return;
+    add_probe(b);
     add_boot(b, to, false);
     add_stop(b, to, "rehearsal-stop");
     struct plan_step *s = add(b, ACT_CLEAR, to, "clear");
@@ -500,8 +508,7 @@ static void make_promote(struct builder *b)
     add_shadow(b, to);
     if (b->goal->hold)
         add_fits(b);
-    else
-        add_baseline(b);
+    add_baseline(b);
     add_preview(b, to);
     if (b->goal->hold)
         return;
@@ -533,8 +540,7 @@ static void make_rollback(struct builder *b)
         add_boot(b, g->from, true);
         add_start(b, g->from, false);
         add_gate(b, g->from, "gate");
-        if (!g->held)
-            add_probe(b);
+        add_probe(b);
         add_preview(b, g->from);
         add_flip(b, g->from);
         add_verify(b, g->from);

@@ -10,8 +10,13 @@
 #include <time.h>
 
 const char *const probe_outcome_words[PROBE_OUTCOMES] = {
-    [PROBE_OK] = "ok",       [PROBE_BAD] = "bad",           [PROBE_REFUSED] = "refused",
-    [PROBE_RESET] = "reset", [PROBE_TIMEOUT] = "timed out", [PROBE_UNSENT] = "unsent",
+    [PROBE_OK] = "ok",
+    [PROBE_BAD] = "bad",
+    [PROBE_REFUSED] = "refused",
+    [PROBE_RESET] = "reset",
+    [PROBE_TIMEOUT] = "timed out",
+    [PROBE_UNSENT] = "unsent",
+    [PROBE_LEFT] = "left waiting",
 };
 
 const char *const probe_bad_words[PROBE_BADS] = {
@@ -33,7 +38,7 @@ struct request *request_new(struct probe *p, nsec_t intended)
     uint64_t n = ++p->numbers;
     const struct probe_options *o = &p->o;
     memset(rq, 0, sizeof(*rq));
-    rq->number = n;
+    rq->number = n + o->numbers_from;
     rq->intended = intended;
     rq->slow = o->slow_every && n % o->slow_every == 0;
     rq->fresh = n * o->fresh_percent / 100 != (n - 1) * o->fresh_percent / 100;
@@ -84,12 +89,16 @@ static void log_line(struct probe *p, const struct request *rq, enum probe_outco
 }
 
 /* A gap runs from one good answer to the next. What the probe itself slept through is not the
- * server's: it is taken off; and after the last request nothing is owed any more. */
+ * server's: it is taken off, and so is a planned pause; and after the last request nothing is owed
+ * any more. */
 static void gap_close(struct probe *p, nsec_t until)
 {
     if (p->sending_over && until > p->last_intended)
         until = p->last_intended > p->last_good ? p->last_intended : p->last_good;
-    nsec_t gap = until - p->last_good - (p->excused - p->excused_at_good);
+    nsec_t whole = until - p->last_good, planned = hold_overlap(p, p->last_good, until);
+    nsec_t gap = whole - planned - (p->excused - p->excused_at_good);
+    if (planned && whole > p->r.hold.pause)
+        p->r.hold.pause = whole;
     if (gap > p->r.longest_gap) {
         p->r.longest_gap = gap;
         p->r.longest_gap_at = p->last_good - p->start;
@@ -117,17 +126,22 @@ void request_end(struct probe *p, struct request *rq, enum probe_outcome outcome
 {
     p->now = sys_clock_mono();
     p->r.in_flight--;
+    bool held = hold_touches(p, rq), timed = outcome <= PROBE_BAD || p->now >= rq->deadline;
+    if (held && hold_left(p) && outcome > PROBE_RESET)
+        outcome = PROBE_LEFT;
     if (outcome == PROBE_OK || sys_fault_point("probe/count-loss") == 0)
         p->r.outcome[outcome]++;
     if (outcome == PROBE_BAD)
         p->r.bad[bad]++;
-    if (outcome <= PROBE_BAD || p->now >= rq->deadline)
+    if (held)
+        hold_count(p, rq, outcome);
+    else if (timed)
         hist_add(&p->r.latency, p->now - rq->intended);
-    if (p->windows && (outcome <= PROBE_BAD || p->now >= rq->deadline))
-        windows_add(p, p->now - rq->intended);
+    if (p->windows && timed)
+        windows_add(p, p->now - rq->intended, held);
     if (outcome == PROBE_OK)
         gap_close(p, p->now);
-    else
+    else if (outcome != PROBE_LEFT)
         keep_failure(p, rq, outcome, bad, detail);
     log_line(p, rq, outcome, status, detail);
     link_remove(&rq->by_deadline);
@@ -269,7 +283,7 @@ void request_judge(struct probe *p, struct request *rq, const struct http1 *h)
 uint64_t probe_lost(const struct probe_result *r)
 {
     uint64_t lost = 0;
-    for (int i = PROBE_OK + 1; i < PROBE_OUTCOMES; i++)
+    for (int i = PROBE_OK + 1; i < PROBE_LEFT; i++)
         lost += r->outcome[i];
     return lost;
 }

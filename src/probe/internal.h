@@ -78,6 +78,13 @@ struct curl_loop {
     void (*ended)(struct probe *p, void *owner, CURLcode code); /* a transfer is over */
 };
 
+/* hold.c; monotonic, 0: not yet */
+struct hold {
+    nsec_t from, opens, told_over, until;
+    nsec_t next;   /* no request before */
+    uint64_t last; /* the number given last when it was told to be over */
+};
+
 enum { LOOP_REQUESTS, LOOP_SOCKETS, LOOPS };
 
 enum sock_state { SOCK_AWAY, SOCK_DIALLING, SOCK_UPGRADING, SOCK_OPEN };
@@ -135,7 +142,8 @@ struct probe {
     uint64_t random;
 
     struct windows *windows; /* NULL: not asked for */
-    uint64_t *executed_from;
+    struct hold hold;
+    struct executed *executed;
     struct probe_result r;
 };
 
@@ -178,15 +186,29 @@ void request_end(struct probe *p, struct request *rq, enum probe_outcome outcome
 void request_judge(struct probe *p, struct request *rq, const struct http1 *h);
 void log_flush(struct probe *p);
 
+/* hold.c. touches: the pause was a part of it, if it ends now. overlap: how much of a stretch of
+ * time. skips: the request due then is not to be sent. left: nobody will be there for the answers.
+ */
+bool hold_lasts(const struct probe *p);
+bool hold_touches(const struct probe *p, const struct request *rq);
+nsec_t hold_deadline(const struct probe *p, const struct request *rq);
+nsec_t hold_overlap(const struct probe *p, nsec_t from, nsec_t until);
+bool hold_skips(struct probe *p, nsec_t intended);
+void hold_count(struct probe *p, const struct request *rq, enum probe_outcome outcome);
+bool hold_left(const struct probe *p);
+void hold_tick(struct probe *p);
+
 /* executed.c */
 int executed_start(struct probe *p, struct err *err);
-void executed_count(struct probe *p);
+void executed_done(struct probe *p);
 
 /* windows.c */
 void windows_start(struct probe *p);
 /* Before windows_add(): who answered a request that was due at `intended`. */
 void windows_colour(struct probe *p, unsigned colour, nsec_t intended);
-void windows_add(struct probe *p, nsec_t latency); /* one that counts as a latency ended now */
+/* One that counts as a latency ended now. held: a planned pause was part of it; then it is in the
+ * series only. */
+void windows_add(struct probe *p, nsec_t latency, bool held);
 void windows_tick(struct probe *p);
 void windows_text(struct probe *p, struct str *out);
 void windows_done(struct probe *p);

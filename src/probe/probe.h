@@ -47,8 +47,10 @@ struct probe_options {
      * rpcnode --log-requests writes them); read in the end, from where they ended at the start */
     const char *const *executed;
     size_t n_executed;
-    bool windows;  /* latencies before, around and after a flip: probe_text */
-    nsec_t series; /* figures for each such stretch of time: probe_series_json; 0: none */
+    uint64_t numbers_from; /* the first request's number, less one: so that those of two probes, one
+                              after the other, are not taken for the same */
+    bool windows;          /* latencies before, around and after a flip: probe_text */
+    nsec_t series;         /* figures for each such stretch of time: probe_series_json; 0: none */
     /* asked about 20 times a second, from the probe's thread: true = send no more; may be NULL */
     bool (*stop)(void *ctx);
     void *stop_ctx;
@@ -61,6 +63,7 @@ enum probe_outcome {
     PROBE_RESET,   /* the connection ended before the whole answer was there */
     PROBE_TIMEOUT, /* no whole answer in time */
     PROBE_UNSENT,  /* never written: no connection was free (limit of the probe) in time */
+    PROBE_LEFT,    /* waited in a planned pause when the probe was ended: not known, not lost */
     PROBE_OUTCOMES
 };
 
@@ -105,6 +108,16 @@ struct probe_sockets {
     nsec_t longest_away;            /* from the drop to the first event after it */
 };
 
+/* A planned pause: probe_hold(). */
+struct probe_hold {
+    bool seen;
+    uint64_t waited;   /* answered well, after it was let go */
+    uint64_t lost;     /* of those in flight in it or due in it; they count as lost in all */
+    uint64_t not_sent; /* thinned out while it lasted: not among `sent` */
+    nsec_t pause;      /* longest time without a good answer that it had a part in */
+    nsec_t longest;    /* wait of a request */
+};
+
 struct probe_executed {
     bool asked, failed; /* failed: a log could not be read */
     uint64_t requests;  /* that were executed, by their numbers */
@@ -119,10 +132,13 @@ struct probe_result {
     uint64_t bad[PROBE_BADS];
     uint64_t slow;              /* of those sent */
     uint64_t duplicate_answers; /* bytes that answer no open request */
-    struct hist latency;  /* from the intended time: answers, and timeouts as long as they waited */
+    /* from the intended time: answers, and timeouts as long as they waited; without those that a
+     * planned pause was part of */
+    struct hist latency;
     struct hist lateness; /* the probe's own: from the intended time until it acted */
     nsec_t interval;      /* between two requests */
-    /* without a good answer, less the stalls of the probe in which one may have come */
+    /* without a good answer, less the stalls of the probe in which one may have come, and less a
+     * planned pause */
     nsec_t longest_gap;
     nsec_t longest_gap_at; /* when it began, since the start */
     nsec_t stalls;         /* the probe's own, each over 1 ms */
@@ -135,13 +151,14 @@ struct probe_result {
     bool slots_seen;                            /* of getSlot answers: */
     int64_t slot_first, slot_last, slot_step_back;
     struct probe_sockets ws;
-    struct probe_executed executed; /* after probe_stop() or probe_wait() */
+    struct probe_hold hold;
+    struct probe_executed executed; /* as of the last probe_look_executed(), or the end */
     uint64_t n_failures;            /* all; the first PROBE_FAILURES are kept */
     struct probe_failure failures[PROBE_FAILURES];
     bool log_failed; /* the log file could not be written; it is incomplete */
 };
 
-uint64_t probe_lost(const struct probe_result *r); /* sent, ended and not answered well */
+uint64_t probe_lost(const struct probe_result *r); /* sent, ended and not answered well; not LEFT */
 
 /* Nothing lost, nothing answered or executed twice, and every websocket open in the end. */
 bool probe_clean(const struct probe_result *r);
@@ -157,8 +174,19 @@ must_check int probe_start(const struct probe_options *o, struct probe **ret, st
 void probe_snapshot(struct probe *p, struct probe_result *ret);
 bool probe_finished(struct probe *p);
 
+/* A pause in which requests wait for somebody to be there: it begins, what waits is let go, nothing
+ * is held back any more. It is over for the probe when all that waited is answered, at most 2 s
+ * after the last of them. From another thread; once a probe; a stage out of order is nothing. */
+enum probe_hold_stage { PROBE_HOLD_WAITS, PROBE_HOLD_OPENS, PROBE_HOLD_OVER };
+void probe_hold(struct probe *p, enum probe_hold_stage stage);
+
+/* Reads what the backends' logs (`executed`) say by now, for the next snapshot. From one other
+ * thread; blocks for the disk. */
+void probe_look_executed(struct probe *p);
+
 /* No new requests from now on; those in flight still end by themselves (at the latest by their
- * timeout). Blocks until then. `ret` (may be NULL) as in probe_snapshot(). Once. */
+ * timeout), those that wait in a planned pause as LEFT. Blocks until then. `ret` (may be NULL) as
+ * in probe_snapshot(). Once. */
 void probe_stop(struct probe *p, struct probe_result *ret);
 
 /* Waits until the duration is over or stop() said so, then as probe_stop(). */

@@ -27,7 +27,7 @@ void result_hist_text(const struct hist *h, const char *label, struct str *out)
 static void lost_text(const struct probe_result *r, struct str *out)
 {
     str_addf(out, "  %-16s", "lost");
-    for (int i = PROBE_BAD; i < PROBE_OUTCOMES; i++)
+    for (int i = PROBE_BAD; i < PROBE_LEFT; i++)
         str_addf(out, "%s%llu %s", i > PROBE_BAD ? ", " : "", (unsigned long long)r->outcome[i],
                  probe_outcome_words[i]);
     const char *sep = " (bad: ";
@@ -56,6 +56,20 @@ static void colours_text(const struct probe_result *r, struct str *out)
             str_addf(out, " (%llu bad)", (unsigned long long)c->bad);
     }
     str_add_c(out, '\n');
+}
+
+static void hold_text(const struct probe_result *r, struct str *out)
+{
+    const struct probe_hold *h = &r->hold;
+    char a[32], b[32];
+    if (!h->seen)
+        return;
+    str_addf(out,
+             "  %-16s%s without a good answer, by plan; %llu requests waited, at most %s, %llu "
+             "lost, %llu left waiting, %llu not sent meanwhile\n",
+             "held", ms(a, sizeof(a), h->pause), (unsigned long long)h->waited,
+             ms(b, sizeof(b), h->longest), (unsigned long long)h->lost,
+             (unsigned long long)r->outcome[PROBE_LEFT], (unsigned long long)h->not_sent);
 }
 
 static void executed_text(const struct probe_executed *e, struct str *out)
@@ -127,6 +141,7 @@ static void whole_text(const struct probe_result *r, struct probe *p, struct str
         windows_text(p, out);
     str_addf(out, "  %-16s%s without a good answer, %.3f s after the start\n", "longest gap",
              ms(a, sizeof(a), r->longest_gap), (double)r->longest_gap_at / 1e9);
+    hold_text(r, out);
     str_addf(out, "  %-16sp99 %s, max %s; stalled for %s in all\n", "own lateness",
              ms(a, sizeof(a), hist_at(&r->lateness, 0.99)), ms(b, sizeof(b), r->lateness.max),
              r->stalls ? clock_words((char[32]){0}, 32, r->stalls) : "0 ms");
@@ -227,6 +242,14 @@ static json_t *colours_json(const struct probe_result *r)
     return list;
 }
 
+static json_t *hold_json(const struct probe_result *r)
+{
+    const struct probe_hold *h = &r->hold;
+    return json_pack("{s:o s:o s:o s:o s:o s:o}", "pause_ms", in_ms(h->pause), "waited",
+                     count(h->waited), "longest_wait_ms", in_ms(h->longest), "lost", count(h->lost),
+                     "left", count(r->outcome[PROBE_LEFT]), "not_sent", count(h->not_sent));
+}
+
 static json_t *executed_json(const struct probe_executed *e)
 {
     json_t *first = json_array();
@@ -239,7 +262,7 @@ static json_t *executed_json(const struct probe_executed *e)
 json_t *probe_result_json(const struct probe_result *r)
 {
     json_t *outcomes = json_object(), *bad = json_object();
-    for (int i = 0; i < PROBE_OUTCOMES; i++)
+    for (int i = 0; i < PROBE_OUTCOMES - !r->hold.seen; i++) /* LEFT is the last of them */
         json_object_set_new(outcomes, probe_outcome_words[i], count(r->outcome[i]));
     for (int i = 0; i < PROBE_BADS; i++)
         json_object_set_new(bad, probe_bad_words[i], count(r->bad[i]));
@@ -262,6 +285,8 @@ json_t *probe_result_json(const struct probe_result *r)
                             json_pack("{s:I s:I s:I}", "first", (json_int_t)r->slot_first, "last",
                                       (json_int_t)r->slot_last, "step_back",
                                       (json_int_t)r->slot_step_back));
+    if (r->hold.seen)
+        json_object_set_new(j, "hold", hold_json(r));
     if (r->executed.asked)
         json_object_set_new(j, "executed", executed_json(&r->executed));
     if (r->ws.wanted)

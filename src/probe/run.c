@@ -45,7 +45,7 @@ static nsec_t stall_note(struct probe *p)
 {
     nsec_t now = sys_clock_mono();
     nsec_t due = p->next_intended > p->acted ? p->next_intended : p->acted;
-    if (p->sending_over || due >= p->end || now <= due + STALL)
+    if (p->sending_over || hold_lasts(p) || due >= p->end || now <= due + STALL)
         return 0;
     p->r.stalls += now - due;
     p->excused += now - due;
@@ -71,10 +71,14 @@ static void send_due(struct probe *p)
         }
         if (p->next_intended > (now = sys_clock_mono()))
             break;
+        if (hold_skips(p, p->next_intended)) {
+            p->next_intended = intended_time(p, p->numbers + p->r.hold.not_sent);
+            continue;
+        }
         struct request *rq = request_new(p, p->next_intended);
         hist_add(&p->r.lateness, now - p->next_intended);
         p->last_intended = p->next_intended;
-        p->next_intended = intended_time(p, p->numbers);
+        p->next_intended = intended_time(p, p->numbers + p->r.hold.not_sent);
         p->transport->submit(p, rq);
     }
     p->acted = now;
@@ -91,7 +95,7 @@ static void end_late(struct probe *p)
     nsec_t now = sys_clock_mono();
     for (int slow = 0; slow < 2; slow++) {
         struct request *rq;
-        while ((rq = open_first(p, slow)) && rq->deadline <= now)
+        while ((rq = open_first(p, slow)) && (hold_deadline(p, rq) <= now || hold_left(p)))
             p->transport->timeout(p, rq);
     }
 }
@@ -103,8 +107,8 @@ static nsec_t wait_time(struct probe *p)
         until = p->next_intended;
     for (int slow = 0; slow < 2; slow++) {
         const struct request *rq = open_first(p, slow);
-        if (rq && rq->deadline < until)
-            until = rq->deadline;
+        if (rq && hold_deadline(p, rq) < until)
+            until = hold_deadline(p, rq);
     }
     for (int i = 0; i < LOOPS; i++)
         if (p->loops[i].multi && p->loops[i].due < until)
@@ -153,6 +157,7 @@ static void *probe_main(void *ctx)
         p->transport->reap(p);
         ask_stop(p);
         p->now = sys_clock_mono();
+        hold_tick(p);
         if (p->windows)
             windows_tick(p);
         log_flush(p);
@@ -260,7 +265,11 @@ fail:
  * should have had an answer. */
 static void gap_until_now(const struct probe *p, struct probe_result *r)
 {
-    nsec_t gap = p->last_intended - p->last_good - (p->excused - p->excused_at_good);
+    nsec_t whole = p->last_intended - p->last_good,
+           planned = hold_overlap(p, p->last_good, p->last_intended);
+    nsec_t gap = whole - planned - (p->excused - p->excused_at_good);
+    if (planned && whole > r->hold.pause)
+        r->hold.pause = whole;
     if (gap <= r->longest_gap)
         return;
     r->longest_gap = gap;
@@ -290,7 +299,7 @@ void probe_wait(struct probe *p, struct probe_result *ret)
 {
     if (!p->joined) {
         sys_thread_join(p->thread);
-        executed_count(p);
+        probe_look_executed(p);
     }
     p->joined = true;
     p->log_due = 0;
@@ -324,7 +333,7 @@ void probe_free(struct probe *p)
     str_done(&p->out);
     str_done(&p->log);
     free(p->scratch);
-    free(p->executed_from);
+    executed_done(p);
     sys_close_p(&p->poll_fd);
     sys_close_p(&p->wake_fd);
     sys_close_p(&p->log_fd);

@@ -156,11 +156,12 @@ void windows_colour(struct probe *p, unsigned colour, nsec_t intended)
     }
 }
 
-void windows_add(struct probe *p, nsec_t latency)
+void windows_add(struct probe *p, nsec_t latency, bool held)
 {
     struct windows *w = p->windows;
     windows_tick(p);
-    hist_add(p->now < w->during_until ? &w->during : &w->ring[w->slot], latency);
+    if (!held)
+        hist_add(p->now < w->during_until ? &w->during : &w->ring[w->slot], latency);
     if (p->o.series)
         hist_add(&w->latency, latency);
 }

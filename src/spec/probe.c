@@ -72,6 +72,45 @@ static void baseline_rules(struct loader *l, const struct spec_probe *p)
                      clock_words(words, sizeof(words), l->spec->bake), baseline);
 }
 
+static bool listed(const struct strv *list, const char *text)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (str_eq(list->v[i], text))
+            return true;
+    return false;
+}
+
+static void add_log(struct loader *l, struct strv *list, const struct yaml_node *node)
+{
+    const char *shown = "probe.executed";
+    for (int c = GREEN; c < COLOURS && node->kind == YAML_SCALAR; c++) {
+        const char *path = loader_expand(l, (enum colour)c, node->mark, shown, node->text);
+        if (path && path[0] != '/')
+            loader_wrong(l, node->mark,
+                         "probe.executed: '%.100s' is no absolute path; write for example "
+                         "`executed: [\"/var/log/node/${colour}-requests.log\"]`",
+                         node->text);
+        else if (path && !listed(list, path))
+            loader_strv_add(l, list, path);
+    }
+}
+
+/* A request may be executed by the one and by the other: both colours' logs, whoever's spec it is.
+ */
+static void executed_rules(struct loader *l, struct spec_probe *p, const struct yaml_node *section)
+{
+    const struct yaml_pair *key = yaml_get(section, "executed");
+    struct strv both = {0};
+    if (!key || !p->executed.n)
+        return;
+    if (key->value->kind == YAML_LIST)
+        for (size_t i = 0; i < key->value->n; i++)
+            add_log(l, &both, key->value->items[i]);
+    else
+        add_log(l, &both, key->value);
+    p->executed = both;
+}
+
 void loader_probe_rules(struct loader *l)
 {
     struct spec_probe *p = &l->spec->probe;
@@ -82,6 +121,7 @@ void loader_probe_rules(struct loader *l)
     p->limit_step_back = given(section->value, "max_step_back");
     url_rules(l, p);
     baseline_rules(l, p);
+    executed_rules(l, p, section->value);
     for (size_t i = 0; i < p->headers.n; i++)
         if (!strchr(p->headers.v[i], ':'))
             loader_wrong(l, loader_mark(l, "probe.headers"),

@@ -180,6 +180,11 @@ static const struct schema_key keys[] = {
         .doc = "who signs the certificate of https", .example = "/etc/caddy/root.crt"),
     ROW("probe.insecure", T_BOOL, probe.insecure, .fallback = "false",
         .doc = "accept any certificate", .example = "true"),
+    ROW("probe.executed", T_TEXTS, probe.executed,
+        .doc = "logs of the backends, of both colours: a line for each request that was executed, "
+               "its number (JSON-RPC id, or header X-Changeover-Probe) the second word; then one "
+               "executed twice is found",
+        .example = "[\"/var/log/node/${colour}-requests.log\"]"),
     ROW("probe.websockets", T_INT, probe.websockets, .fallback = "0", RANGE(0, 30000),
         .doc =
             "subscriptions held open beside; the drain does not wait for them, the stop ends them",
@@ -193,6 +198,8 @@ static const struct schema_key keys[] = {
                                    "loses no writes; else the promote stops and asks"),
     ROW("probe.limits.max_lost", T_U64, probe.max_lost, .fallback = "0", RANGE(0, INT64_MAX),
         .doc = "requests not answered well since the baseline", .example = "10"),
+    ROW("probe.limits.max_twice", T_U64, probe.max_twice, .fallback = "0", RANGE(0, INT64_MAX),
+        .doc = "requests executed twice, by `probe.executed`", .example = "10"),
     ROW("probe.limits.p99_ratio", T_NUMBER, probe.p99_ratio, .fallback = "2", RANGE(0, 1000000),
         .doc = "p99 of the new colour, as a multiple of the baseline's; 0 = no limit",
         .example = "1.5"),

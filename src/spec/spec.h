@@ -215,10 +215,11 @@ struct spec_probe {
     const char *colour_header, *colour_field; /* who answered; field may be NULL */
     const char *ca_file;                      /* https; NULL: the system's */
     bool insecure;
+    struct strv executed; /* logs of both colours' backends, each path once */
     int websockets;
     const char *ws_url, *ws_subscribe; /* subscribe NULL: slotSubscribe */
     /* Limits; a ratio or gap of 0 is none. */
-    uint64_t max_lost;
+    uint64_t max_lost, max_twice;
     double p99_ratio; /* to the baseline's p99 */
     int p99_floor_ms; /* a p99 up to this is never too high */
     int max_gap_ms;

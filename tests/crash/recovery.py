@@ -48,11 +48,11 @@ def row(phase, steps, step, moment, after_flip=True):
 
 LOSES = End("promoting", "", (), True)
 HOLD_STEPS = {
-    "promote": ["gate", "shadow", "hold-fits", "preview"],
-    "hold": ["rehearsal-boot-off", "rehearsal-stop", "clear", "hold", "flip", "drain", "boot-off", "stop", "clone", "boot-on",
+    "promote": ["gate", "shadow", "hold-fits", "baseline", "preview"],
+    "hold": ["probe", "rehearsal-boot-off", "rehearsal-stop", "clear", "hold", "flip", "drain", "boot-off", "stop", "clone", "boot-on",
              "start", "gate", "release", "verify", "priority", "bake"],
     "finish": ["let-go"],
-    "rollback": ["boot-on", "start", "gate", "preview", "flip", "verify", "loser-boot-off", "stop", "give-back"],
+    "rollback": ["boot-on", "start", "gate", "probe", "preview", "flip", "verify", "loser-boot-off", "stop", "give-back"],
 }
 
 

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from lib.answering import Answering
 from lib.service import BUILD, Service
 from lib.waiting import wait_for
 
@@ -195,10 +196,11 @@ def test_a_resumed_bake_is_judged_by_the_kept_baseline():
 
 
 def test_live_that_loses_requests_is_said_before_the_flip():
-    with start(probe={"expect_body": "nothing like it"}) as service:
-        service.run("prepare", "-t", "2.0.0")
+    with Answering(colour="green") as front, start(probe={"url": front.url}) as service:
+        service.run("prepare", "-t", "2.0.0")   # and its trial is good
+        front.status = 500
         done = service.run("promote", expect=4)
-        assert re.search(r"the probe lost \d+ of \d+ requests to green before the flip, limit 0 \(the first: body: ", done.stderr)
+        assert re.search(r"the probe lost \d+ of \d+ requests to green before the flip, limit 0 \(the first: status: ", done.stderr)
         assert "next: mend that, or promote --no-probe; green serves as before" in done.stderr
         assert service.flags() == ["active-green"] and service.state() == "prepared"
 

@@ -166,6 +166,13 @@ static void requests_wait_while_one_side_is_cloned(void **state)
         {.driver = "copy", .bytes = 412000000, .files = 1600, .estimate_ns = 900 * NSEC_MS},
         {.driver = "empty", .no_data = true},
     };
+    char green_log[] = "/var/log/green", blue_log[] = "/var/log/blue";
+    char *logs[] = {green_log, blue_log};
+    blue->probe = (struct spec_probe){.on = true,
+                                      .url = "http://127.0.0.1:8080/",
+                                      .rate = 200,
+                                      .baseline = 10 * NSEC_S,
+                                      .executed = {.v = logs, .n = 2}};
     struct plan_goal g = {.side = {green, blue},
                           .from = GREEN,
                           .to = BLUE,

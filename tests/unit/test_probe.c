@@ -168,7 +168,7 @@ static size_t flips_of(const int (*got)[2], size_t n)
     for (size_t i = 0; i < n; i++) {
         p->now = (nsec_t)(got[0][0] + 100 + (int)i) * NSEC_MS;
         windows_colour(p, (unsigned)got[i][1], got[i][0] * NSEC_MS);
-        windows_add(p, NSEC_MS);
+        windows_add(p, NSEC_MS, false);
     }
     json_t *j = probe_windows_json(p);
     size_t flips = json_array_size(json_object_get(j, "flips"));
@@ -195,6 +195,58 @@ static void a_flip_in_a_backlog_is_one(void **state)
     for (int i = 0; i < N; i++) /* both answer, for ever: none */
         got[i][1] = i / 5 % 2;
     assert_int_equal(flips_of(got, N), 0);
+}
+
+/* A pause from the first second to the sixth, let go half a second before its end; timeout 2 s. */
+static void a_planned_pause(void **state)
+{
+    (void)state;
+    struct probe *p = x_alloc(sizeof(*p));
+    p->o.timeout = 2 * NSEC_S;
+    p->o.connections = 256;
+    link_init(&p->open[0]);
+    link_init(&p->open[1]);
+    struct request before = {.intended = NSEC_S / 2, .deadline = 2 * NSEC_S + NSEC_S / 2};
+    struct request in = {.intended = 2 * NSEC_S, .deadline = 4 * NSEC_S, .number = 7};
+    struct request after = {.intended = 7 * NSEC_S, .deadline = 9 * NSEC_S};
+    assert_false(hold_touches(p, &before) || hold_lasts(p) || hold_skips(p, 0));
+    p->hold.from = NSEC_S;
+    assert_true(hold_lasts(p) && hold_touches(p, &before) && hold_touches(p, &in));
+    assert_int_equal(hold_deadline(p, &in), INT64_MAX);
+    assert_int_equal(hold_overlap(p, 0, 3 * NSEC_S), 2 * NSEC_S);
+    assert_int_equal(hold_overlap(p, 0, NSEC_S / 2), 0);
+
+    unsigned sent = 0; /* of 500 that are due in its 5 s */
+    for (nsec_t t = NSEC_S; t < 6 * NSEC_S; t += 10 * NSEC_MS)
+        sent += !hold_skips(p, t);
+    assert_in_range(sent, 60, 120);
+    assert_int_equal(sent + p->r.hold.not_sent, 500);
+
+    p->hold.opens = 6 * NSEC_S - NSEC_S / 2;
+    assert_false(hold_skips(p, p->hold.opens)); /* all of them again */
+    p->now = 3 * NSEC_S;                        /* answered by the old side: it did not wait */
+    hold_count(p, &in, PROBE_OK);
+    assert_int_equal(p->r.hold.waited, 0);
+    p->now = 6 * NSEC_S;
+    hold_count(p, &in, PROBE_OK);
+    hold_count(p, &in, PROBE_TIMEOUT);
+    hold_count(p, &in, PROBE_LEFT);
+    assert_int_equal(p->r.hold.waited, 1);
+    assert_int_equal(p->r.hold.lost, 1);
+    assert_int_equal(p->r.hold.longest, 4 * NSEC_S);
+
+    p->hold.told_over = p->now;
+    p->hold.last = 7;
+    link_add_tail(&p->open[0], &in.by_deadline);
+    hold_tick(p);
+    assert_true(hold_lasts(p)); /* one that waited is still open */
+    link_remove(&in.by_deadline);
+    hold_tick(p);
+    assert_false(hold_lasts(p) || hold_touches(p, &after));
+    assert_int_equal(hold_deadline(p, &in), 8 * NSEC_S); /* its timeout counts from there */
+    assert_int_equal(hold_deadline(p, &after), 9 * NSEC_S);
+    assert_int_equal(hold_overlap(p, 0, 20 * NSEC_S), 5 * NSEC_S);
+    free(p);
 }
 
 static void targets(void **state)
@@ -235,6 +287,7 @@ int main(void)
         cmocka_unit_test(what_is_no_http),
         cmocka_unit_test(headers_by_any_case),
         cmocka_unit_test(bodies_get_their_number),
+        cmocka_unit_test(a_planned_pause),
         cmocka_unit_test(targets),
         cmocka_unit_test(a_flip_in_a_backlog_is_one),
     };

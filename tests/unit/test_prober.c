@@ -135,6 +135,33 @@ static void lost_ones_count_since_the_baseline(void **state)
     assert_string_equal(judged(), "1 request lost (status: status 503: 'no'), limit 0");
 }
 
+static void executed_twice_counts_by_the_logs(void **state)
+{
+    (void)state;
+    spec.max_twice = 1;
+    pr->now.executed = (struct probe_executed){.asked = true, .requests = 100, .twice = 1};
+    assert_string_equal(judged(), "");
+    pr->now.executed.twice = 2;
+    pr->now.executed.first_twice[0] = 17;
+    assert_string_equal(judged(), "2 requests executed twice (the first: #17), limit 1");
+}
+
+static void while_requests_wait_only_what_is_lost_counts(void **state)
+{
+    (void)state;
+    pr->held = true;
+    pr->now.longest_gap = NSEC_S;
+    answers(30, 2 * NSEC_MS);
+    answers(30, 41 * NSEC_MS);
+    assert_string_equal(judged(), "");
+    pr->now.outcome[PROBE_LEFT] = 3; /* nobody knows */
+    assert_string_equal(judged(), "");
+    pr->now.outcome[PROBE_RESET] = 1;
+    pr->now.failures[pr->now.n_failures++] =
+        (struct probe_failure){.outcome = PROBE_RESET, .detail = "gone"};
+    assert_string_equal(judged(), "1 request lost (reset: gone), limit 0");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -144,6 +171,8 @@ int main(void)
         T(what_is_not_charged),
         T(a_gap_counts_beyond_what_live_had),
         T(lost_ones_count_since_the_baseline),
+        T(executed_twice_counts_by_the_logs),
+        T(while_requests_wait_only_what_is_lost_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
