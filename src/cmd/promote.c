@@ -96,15 +96,16 @@ static int run_confirm(const struct cmd_call *call, struct err *err)
     if (session_open(&s, call, SESSION_LOCK | SESSION_SETTLE | SESSION_OPEN, NULL, err) < 0)
         return -1;
     if (s.up.state == STATE_PROMOTED)
-        return tell_promoted(&s);
-    if (s.up.state != STATE_AWAITING_CONFIRM) {
+        return session_guard(&s, err) < 0 ? -1 : tell_promoted(&s);
+    bool killed = s.up.state == STATE_PROMOTING && flow_confirmed(&s.engine);
+    if (s.up.state != STATE_AWAITING_CONFIRM && !killed) {
         err_set(err, ERR_FAILED, "the upgrade %s is %s: nothing waits to be confirmed", s.up.id,
                 state_name(s.up.state));
         return err_hint(err, "changeover status");
     }
     s.engine.drop = cmd_option(call, "drop") != NULL;
     if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 ||
-        flow_confirm(&s.engine, err) < 0)
+        (killed ? flow_promote(&s.engine, 0, err) : flow_confirm(&s.engine, err)) < 0)
         return -1;
     return tell_promoted(&s);
 }

@@ -278,8 +278,7 @@ static int begin_promote(struct engine *e, nsec_t within, struct err *err)
     return flow_commit(e, &was, ok, err);
 }
 
-/* A confirm that was killed is gone on with as a promote, but whoever confirmed has decided. */
-static bool confirmed(struct engine *e)
+bool flow_confirmed(struct engine *e)
 {
     struct err ignored = {0};
     cleanup_str struct str id = {0};
@@ -376,7 +375,7 @@ static int promote(struct engine *e, nsec_t confirm_within, struct err *err)
 
 int flow_promote(struct engine *e, nsec_t confirm_within, struct err *err)
 {
-    e->probe_decides = !confirmed(e);
+    e->probe_decides = !flow_confirmed(e);
     int r = promote(e, confirm_within, err);
     prober_end(e);
     return r;

@@ -25,6 +25,10 @@ must_check int flow_rollback_by_hand(struct engine *e, struct err *err);
  * unless they have been let go meanwhile. For the guard. */
 must_check int flow_hold_over(struct engine *e, struct err *err);
 
+/* Whether this upgrade was confirmed: a confirm that was killed is gone on with as a promote, but
+ * whoever confirmed has decided. */
+bool flow_confirmed(struct engine *e);
+
 /* awaiting-confirm -> promoted. */
 must_check int flow_confirm(struct engine *e, struct err *err);
 
