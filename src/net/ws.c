@@ -1,5 +1,7 @@
 #include "net/ws.h"
 
+#include "base/base64.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -55,22 +57,11 @@ static void sha1(const char *bytes, size_t n, uint8_t ret[20])
         ret[i] = (uint8_t)(s.h[i / 4] >> (24 - 8 * (i % 4)));
 }
 
-static void base64(const uint8_t *bytes, size_t n, char *ret)
+static void put_base64(const void *bytes, size_t n, char *ret, size_t size)
 {
-    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < n; i += 3) {
-        size_t have = n - i < 3 ? n - i : 3;
-        uint32_t v = (uint32_t)bytes[i] << 16;
-        if (have > 1)
-            v |= (uint32_t)bytes[i + 1] << 8;
-        if (have > 2)
-            v |= bytes[i + 2];
-        *ret++ = digit[v >> 18];
-        *ret++ = digit[v >> 12 & 63];
-        *ret++ = have > 1 ? digit[v >> 6 & 63] : '=';
-        *ret++ = have > 2 ? digit[v & 63] : '=';
-    }
-    *ret = '\0';
+    cleanup_str struct str text = {0};
+    base64_encode(bytes, n, &text);
+    str_format(ret, size, "%s", str_cstr(&text));
 }
 
 void ws_key(uint64_t random_high, uint64_t random_low, char ret[WS_KEY_SIZE])
@@ -78,7 +69,7 @@ void ws_key(uint64_t random_high, uint64_t random_low, char ret[WS_KEY_SIZE])
     uint8_t raw[16];
     memcpy(raw, &random_high, 8);
     memcpy(raw + 8, &random_low, 8);
-    base64(raw, sizeof(raw), ret);
+    put_base64(raw, sizeof(raw), ret, WS_KEY_SIZE);
 }
 
 void ws_accept(const char *key, char ret[WS_ACCEPT_SIZE])
@@ -87,7 +78,7 @@ void ws_accept(const char *key, char ret[WS_ACCEPT_SIZE])
     uint8_t digest[20];
     int n = snprintf(text, sizeof(text), "%.60s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key);
     sha1(text, (size_t)n, digest);
-    base64(digest, sizeof(digest), ret);
+    put_base64(digest, sizeof(digest), ret, WS_ACCEPT_SIZE);
 }
 
 void ws_request_add(struct str *out, const char *host, const char *path, const char *key,
