@@ -1,7 +1,7 @@
 # The front door. Each target first sees to it that the Debian packages it needs are there.
 PREFIX ?= /usr/local
 
-.PHONY: all demo test test-crash lab test-lab check bench bench-million install format clean deps deps-check deps-bench
+.PHONY: all demo test test-crash lab test-lab cluster test-cluster check bench bench-million install format clean deps deps-check deps-bench
 all: deps
 	@scripts/build build
 deps:
@@ -22,6 +22,12 @@ lab:
 	@tests/lab/build
 test-lab: all
 	@tests/lab/suite build
+# A real Kubernetes: its programs are built once (some 10 minutes, Go is needed) into the cache.
+cluster:
+	@tests/cluster/build
+	@tests/cluster/parts
+test-cluster: all
+	@tests/cluster/suite build
 check: deps-check
 	@scripts/check
 # Both print each figure beside its bar. CHANGEOVER_BENCH=short: only to see that they work.

@@ -143,7 +143,8 @@ must_check int kube_create(struct kube *k, const struct kube_ref *ref, const jso
                            bool dry_run, json_t **ret, struct err *err);
 
 /* Sets replicas by the scale subresource, and nothing else. version: the resourceVersion that it
- * must still have (409 otherwise, code ERR_FAILED); NULL: as it is now. */
+ * must still have (409 otherwise, code ERR_FAILED; its own controller's status makes a new one
+ * too); NULL: as it is now. */
 must_check int kube_scale(struct kube *k, const struct kube_ref *ref, int replicas,
                           const char *version, bool dry_run, struct err *err);
 
