@@ -150,7 +150,8 @@ static void describe_instance(const struct instance_facts *f, struct status_colo
     k->pid = f->state == INSTANCE_RUNNING ? f->pid.pid : 0;
 }
 
-static void describe_data(struct session *s, enum colour c, struct status_colour *k)
+static void describe_data(struct session *s, enum colour c, struct status_colour *k,
+                          struct strv *notes)
 {
     cleanup_str struct str text = {.max = sizeof(k->data) - 1};
     const struct spec *mine = s->side[c], *other = s->side[colour_other(c)];
@@ -170,6 +171,8 @@ static void describe_data(struct session *s, enum colour c, struct status_colour
                      f.owner == OWNER_NONE ? " (not marked)"
                      : f.complete          ? ""
                                            : " (incomplete)");
+        if (*f.lacks)
+            strv_add(notes, f.lacks);
     }
     str_format(k->data, sizeof(k->data), "%s", mine->volumes_n ? str_cstr(&text) : "no volumes");
 }
@@ -358,7 +361,7 @@ int gather_status(struct session *s, struct status_view *ret, struct err *err)
         struct status_colour *k = &v->colour[c];
         str_format(k->version, sizeof(k->version), "%s", s->gen[c].version);
         describe_instance(&inst[c], k);
-        describe_data(s, (enum colour)c, k);
+        describe_data(s, (enum colour)c, k, &v->notes);
     }
     take_traffic(s, all, deadline, v);
     for (int c = GREEN; c < COLOURS; c++)

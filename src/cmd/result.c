@@ -1,5 +1,5 @@
 /* How a command says what came of it. */
-#include "cmd/session.h"
+#include "cmd/graph.h"
 
 #include <jansson.h>
 #include <stdarg.h>
@@ -63,6 +63,7 @@ void session_result(struct session *s, const char *next, const char *fmt, ...)
                       "live", colour_name(live), "upgrade", s->up.id, "state",
                       state_name(s->open ? s->up.state : STATE_STEADY), "message", str_cstr(&text),
                       "next", next);
+        json_object_update(root, s->more);
         json_dumpf(root, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(root);
@@ -73,11 +74,33 @@ void session_result(struct session *s, const char *next, const char *fmt, ...)
     session_say_next(s, next);
 }
 
-static void add_steps(json_t *list, const struct plan *p)
+static json_t *step_json(const struct plan_step *step)
 {
-    for (size_t i = 0; i < p->n; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "step", p->steps[i].name, "effect",
-                                              p->steps[i].effect, "undo", p->steps[i].undo));
+    return json_pack("{s:s, s:s, s:s}", "step", step->name, "effect", step->effect, "undo",
+                     step->undo);
+}
+
+static int dry_step(struct session *s, const struct plan_step *step, json_t *list, struct err *err)
+{
+    cleanup_graph struct graph graph = {0};
+    cleanup_str struct str words = {0};
+    struct step_row row = {0};
+    if (step->volume && graph_look(s, step->colour, step->volume, &graph, err) < 0)
+        return -1;
+    json_t *object = step_json(step);
+    if (graph.volumes)
+        json_object_set_new(object, "graph", graph_json(&graph));
+    json_array_append_new(list, object);
+    if (s->call->json)
+        return 0;
+    if (*s->up.id && journal_step(s->j, s->up.id, step->name, &row, err) < 0)
+        return -1;
+    printf("%-24s %s%s\n", step->name, row.status == STEP_DONE && !step->always ? "(done) " : "",
+           step->effect);
+    graph_words(&graph, "                           ", &words);
+    if (words.len)
+        printf("%s\n", str_cstr(&words));
+    return 0;
 }
 
 int session_dry_run(struct session *s, const enum plan_phase *phases, struct err *err)
@@ -89,17 +112,11 @@ int session_dry_run(struct session *s, const enum plan_phase *phases, struct err
     for (; *phases != PHASE_MAX; phases++) {
         cleanup_plan struct plan p = {0};
         plan_make(*phases, &goal, &p);
-        for (size_t i = 0; i < p.n && !s->call->json; i++) {
-            struct step_row row = {0};
-            if (*s->up.id && journal_step(s->j, s->up.id, p.steps[i].name, &row, err) < 0) {
+        for (size_t i = 0; i < p.n; i++)
+            if (dry_step(s, &p.steps[i], list, err) < 0) {
                 json_decref(list);
                 return -1;
             }
-            printf("%-24s %s%s\n", p.steps[i].name,
-                   row.status == STEP_DONE && !p.steps[i].always ? "(done) " : "",
-                   p.steps[i].effect);
-        }
-        add_steps(list, &p);
     }
     if (s->call->json) {
         json_dumpf(list, stdout, JSON_INDENT(2));

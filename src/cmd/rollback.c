@@ -1,4 +1,4 @@
-/* rollback, cleanup, resume. */
+/* rollback, resume. */
 #include "cmd/session.h"
 #include "engine/flow.h"
 #include "plan/plan.h"
@@ -44,51 +44,6 @@ const struct cmd_row cmd_rollback = {
     .flags = CMD_JSON | CMD_DRY_RUN,
     .options = rollback_options,
     .run = run_rollback,
-};
-
-static int confirm_cleanup(struct session *s, struct err *err)
-{
-    enum colour loser = s->up.flipped ? s->up.from : s->up.to;
-    char question[256];
-    str_format(question, sizeof(question),
-               "destroy %s's data (after that there is no way back to it)?", colour_name(loser));
-    int r = cmd_ask(s->call, question, err);
-    if (r > 0)
-        return err_set(err, ERR_USAGE, "not confirmed: nothing was changed");
-    return r;
-}
-
-static int run_cleanup(const struct cmd_call *call, struct err *err)
-{
-    cleanup_session struct session s;
-    if (session_open(&s, call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0)
-        return -1;
-    if (!s.open) {
-        session_result(&s, NULL, "nothing to clean up: %s is live and steady", colour_name(s.live));
-        return 0;
-    }
-    if (s.up.state != STATE_PROMOTED && s.up.state != STATE_ROLLED_BACK &&
-        s.up.state != STATE_CLEANING) {
-        err_set(err, ERR_FAILED, "the upgrade %s is %s: both sides are still needed", s.up.id,
-                state_name(s.up.state));
-        return err_hint(err, "changeover promote or changeover rollback first");
-    }
-    if (call->dry_run)
-        return session_dry_run(&s, (enum plan_phase[]){PHASE_CLEANUP, PHASE_MAX}, err);
-    if (confirm_cleanup(&s, err) < 0 || session_guard(&s, err) < 0 ||
-        flow_cleanup(&s.engine, err) < 0)
-        return -1;
-    s.open = false;
-    session_result(&s, NULL, "%s is live and steady", colour_name(s.live));
-    return 0;
-}
-
-const struct cmd_row cmd_cleanup = {
-    .name = "cleanup",
-    .args = "",
-    .summary = "destroy the loser's data and end the upgrade",
-    .flags = CMD_JSON | CMD_DRY_RUN,
-    .run = run_cleanup,
 };
 
 static int run_resume(const struct cmd_call *call, struct err *err)

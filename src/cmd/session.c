@@ -12,6 +12,7 @@
 #include "sys/path.h"
 #include "sys/term.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,6 +365,7 @@ void session_done(struct session *s)
         generation_done(&s->gen[c]);
     }
     strv_done(&s->other_dirs);
+    json_decref(s->more);
     free(s->spec_path);
     free(s->state_root);
     free(s->service_dir);

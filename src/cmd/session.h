@@ -34,6 +34,7 @@ struct session {
     struct sink out;
     struct engine engine;
     struct strv other_dirs;
+    struct json_t *more; /* further members of the result with -o json; or NULL */
 };
 
 /* target: the version that the colour without a stored spec is bound to (prepare), or NULL. */

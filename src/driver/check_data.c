@@ -291,6 +291,14 @@ static void check_freeze(struct check *c, const struct budget *b)
                  b->frozen, words, max);
 }
 
+static void check_rights(struct check *c, const struct storage_ops *ops,
+                         const struct spec_volume *src, const struct spec_volume *dst)
+{
+    struct err e = {0};
+    if (sys_uid() != 0 && ops->permit && ops->permit(c->ctx, src, dst, c->f, &e) < 0)
+        findings_add(c->f, FINDING_ERROR, "rights", NULL, "%s", e.msg);
+}
+
 void check_volumes(struct check *c)
 {
     struct budget b = {.v = NULL};
@@ -313,6 +321,7 @@ void check_volumes(struct check *c)
             continue;
         if (check_live(c, ops, src, dst))
             check_standby(c, ops, src, dst, &b);
+        check_rights(c, ops, src, dst);
     }
     if (!c->rq->measure)
         return;

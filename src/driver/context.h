@@ -29,8 +29,11 @@ struct driver_ctx {
     int (*note_child)(void *ctx, struct proc_id id, struct err *err);
     void *note_ctx;
 
-    const char *step_name; /* CHANGEOVER_STEP for programs of the spec; NULL outside a step */
-    int step_attempt;      /* CHANGEOVER_ATTEMPT, from 1 */
+    const char *step_name;    /* CHANGEOVER_STEP for programs of the spec; NULL outside a step */
+    int step_attempt;         /* CHANGEOVER_ATTEMPT, from 1 */
+    struct driver_memo *memo; /* within one step (memo.h); NULL: nothing is remembered */
+
+    bool take_snapshots; /* cleanup --destroy-snapshots: those of others on the loser go, by name */
 };
 
 static inline int driver_poll(const struct driver_ctx *d)

@@ -27,6 +27,7 @@ static const struct step_ops *const ops_of[ACT_MAX] = {
     [ACT_RELEASE] = &step_release,     [ACT_LET_GO] = &step_let_go,
     [ACT_GIVE_BACK] = &step_give_back, [ACT_SHADOW] = &step_shadow,
     [ACT_PROBE] = &step_probe,         [ACT_BASELINE] = &step_baseline,
+    [ACT_RETIRE] = &step_retire,
 };
 
 /* Events go to the screen and, but for progress, to the journal. */
@@ -188,7 +189,11 @@ static int run_step(struct engine *e, const struct plan_step *s, struct err *err
     e->ctx.step_attempt = attempt;
     emit(e, EVENT_STEP_START, s, s->effect, 0);
     nsec_t begun = sys_clock_mono();
-    if (fault(s, "intended", err) < 0 || ops->apply(e, s, result, err) < 0)
+    e->ctx.memo = s->action == ACT_CLONE ? &e->memo : NULL; /* many look-ups, few changes */
+    int r = fault(s, "intended", err) < 0 ? -1 : ops->apply(e, s, result, err);
+    driver_memo_clear(&e->memo);
+    e->ctx.memo = NULL;
+    if (r < 0)
         return fail_step(e, s, sys_clock_mono() - begun, err);
     return finish_step(e, s, result, sys_clock_mono() - begun, err);
 }
@@ -249,5 +254,7 @@ void engine_goal(const struct engine *e, struct plan_goal *ret)
         .after_flip = e->up->flipped,
         .loser = e->up->flipped ? e->up->from : e->up->to,
         .hold = engine_holds(e),
+        .retire = e->retire ? e->up->id : NULL,
+        .take_snapshots = e->ctx.take_snapshots,
     };
 }

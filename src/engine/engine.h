@@ -7,6 +7,7 @@
 #pragma once
 
 #include "driver/context.h"
+#include "driver/memo.h"
 #include "driver/runtime/ops.h"
 #include "driver/traffic/ops.h"
 #include "journal/journal.h"
@@ -22,16 +23,18 @@ struct engine {
     struct sink tee;
     const struct plan_step *step; /* running */
     const char *version_to;       /* what the gates expect of up->to */
-    nsec_t confirm_within; /* promote: silence for so long after the flip rolls back; 0: no */
-    bool drop;             /* drain: go on with direct clients left */
-    bool loss_accepted;    /* the spec or --accept-loss said so */
-    struct prober *prober; /* the probe, while it runs (prober.h); NULL: it does not */
-    bool probe_decides;    /* a limit of it that is broken ends the step */
-    bool loss_asked;       /* --accept-loss was typed: a plain flip, also with writes: client */
-    nsec_t hold_until;     /* monotonic: requests wait, and at most until then; 0: they do not */
-    bool hold_over;        /* a wait of ours was ended because of that */
-    nsec_t space_looked;   /* monotonic: when the floors were last looked at */
-    bool space_low;        /* a wait of ours was ended because a floor was reached */
+    nsec_t confirm_within;   /* promote: silence for so long after the flip rolls back; 0: no */
+    bool drop;               /* drain: go on with direct clients left */
+    bool loss_accepted;      /* the spec or --accept-loss said so */
+    struct prober *prober;   /* the probe, while it runs (prober.h); NULL: it does not */
+    bool probe_decides;      /* a limit of it that is broken ends the step */
+    bool loss_asked;         /* --accept-loss was typed: a plain flip, also with writes: client */
+    nsec_t hold_until;       /* monotonic: requests wait, and at most until then; 0: they do not */
+    bool hold_over;          /* a wait of ours was ended because of that */
+    nsec_t space_looked;     /* monotonic: when the floors were last looked at */
+    bool space_low;          /* a wait of ours was ended because a floor was reached */
+    struct driver_memo memo; /* of the step that runs */
+    bool retire;             /* cleanup keeps what can be kept, under another name */
     const char *const *other_state_dirs;
 };
 
@@ -56,7 +59,8 @@ struct step_ops {
 extern const struct step_ops step_hook, step_check, step_validate, step_clone, step_boot_on,
     step_boot_off, step_start, step_gate, step_shadow, step_preview, step_baseline, step_probe,
     step_flip, step_verify, step_priority, step_bake, step_drain, step_stop, step_destroy,
-    step_forget, step_fits, step_clear, step_hold, step_release, step_let_go, step_give_back;
+    step_retire, step_forget, step_fits, step_clear, step_hold, step_release, step_let_go,
+    step_give_back;
 
 /* Do requests for the new colour wait, by the flags? It has taken no write then. 1, 0, -1. */
 int engine_held(struct engine *e, struct err *err);

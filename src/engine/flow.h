@@ -36,8 +36,13 @@ must_check int flow_confirm(struct engine *e, struct err *err);
  * e->loss_accepted (ERR_USAGE, naming the loss). why: for the journal. */
 must_check int flow_rollback(struct engine *e, const char *why, struct err *err);
 
-/* promoted or rolled-back -> steady. */
+/* promoted or rolled-back -> steady. As flow_cleanup_how() was told for this upgrade, in this or an
+ * earlier run; the last one counts. */
 must_check int flow_cleanup(struct engine *e, struct err *err);
+must_check int flow_cleanup_how(struct engine *e, bool take_snapshots, bool retire,
+                                struct err *err);
+/* Reads it into e: for those who only look. */
+must_check int flow_cleanup_as_told(struct engine *e, struct err *err);
 
 /* Forward from whatever state a crash has left. */
 must_check int flow_resume(struct engine *e, struct err *err);

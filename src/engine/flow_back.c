@@ -10,7 +10,10 @@
 #include <time.h>
 
 #define AFTER_FLIP "rollback.after_flip" /* meta: "yes", "no", or */
-#define HELD "held"                      /* after it, while requests wait: `to` took no write */
+#define CLEANUP_HOW "cleanup.how"        /* meta: none, or */
+#define CLEANUP_RETIRE "retire"
+#define CLEANUP_TAKE "destroy-snapshots"
+#define HELD "held" /* after it, while requests wait: `to` took no write */
 
 /* --- rollback --- */
 
@@ -163,14 +166,36 @@ int flow_rollback_by_hand(struct engine *e, struct err *err)
 
 /* --- cleanup --- */
 
+int flow_cleanup_how(struct engine *e, bool take_snapshots, bool retire, struct err *err)
+{
+    return journal_meta_set(e->j, CLEANUP_HOW,
+                            retire           ? CLEANUP_RETIRE
+                            : take_snapshots ? CLEANUP_TAKE
+                                             : NULL,
+                            err);
+}
+
+int flow_cleanup_as_told(struct engine *e, struct err *err)
+{
+    cleanup_str struct str how = {0};
+    if (journal_meta_get(e->j, CLEANUP_HOW, &how, err) < 0)
+        return -1;
+    e->retire = str_eq(str_cstr(&how), CLEANUP_RETIRE);
+    e->ctx.take_snapshots = str_eq(str_cstr(&how), CLEANUP_TAKE);
+    return 0;
+}
+
 int flow_cleanup(struct engine *e, struct err *err)
 {
     bool promoted = e->up->flipped;
     flow_headline(e, promoted ? "cleanup: the old side's data" : "cleanup: the standby's data");
-    if (e->up->state != STATE_CLEANING && flow_enter(e, STATE_CLEANING, false, err) < 0)
+    if (flow_cleanup_as_told(e, err) < 0 ||
+        (e->up->state != STATE_CLEANING && flow_enter(e, STATE_CLEANING, false, err) < 0))
         return -1;
     cleanup_plan struct plan plan = {0};
-    if (flow_run_phase(e, PHASE_CLEANUP, &plan, err) < 0) {
+    int r = flow_run_phase(e, PHASE_CLEANUP, &plan, err);
+    e->ctx.take_snapshots = e->retire = false;
+    if (r < 0) {
         if (err->code == ERR_INTERRUPTED)
             return flow_interrupted(e, err);
         err->code = ERR_HALFWAY;
@@ -183,6 +208,7 @@ int flow_cleanup(struct engine *e, struct err *err)
     if (journal_begin(e->j, err) < 0)
         return -1;
     bool ok = journal_meta_set(e->j, "loss_accepted", NULL, err) == 0 &&
+              journal_meta_set(e->j, CLEANUP_HOW, NULL, err) == 0 &&
               journal_prune(e->j, e->ctx.side[GREEN]->retention_events, err) == 0 &&
               flow_move(e, STATE_STEADY, promoted ? "promoted" : "rolled back", err) == 0;
     if (flow_commit(e, &was, ok, err) < 0)

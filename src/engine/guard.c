@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define ROUND (300 * NSEC_MS)
-#define START_MAX (2 * NSEC_S)
+#define START_MAX \
+    (20 * NSEC_S) /* two programs begin, maybe on a machine that is busy to the brim */
 
 static const char *const role_name[GUARD_ROLES] = {"a", "b"};
 

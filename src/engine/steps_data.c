@@ -143,6 +143,24 @@ static int destroyed(struct engine *e, const struct plan_step *s, struct err *er
 
 const struct step_ops step_destroy = {.check = destroyed, .apply = destroy_apply};
 
+static int retire_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    const struct spec_volume *v = spec_volume(e->ctx.side[s->colour], s->volume);
+    const struct spec_volume *src = spec_volume(e->ctx.side[colour_other(s->colour)], s->volume);
+    const struct storage_ops *ops = storage_find(src ? src : v, v, err);
+    if (!ops)
+        return -1;
+    if (!ops->retire)
+        return err_set(err, ERR_UNSUPPORTED, "volume %s: the driver %s cannot keep it", v->name,
+                       ops->name);
+    if (ops->retire(&e->ctx, v, s->colour, err) < 0)
+        return -1;
+    snprintf(result, STEP_RESULT, "%.200s is free", v->dataset ? v->dataset : v->path);
+    return 0;
+}
+
+const struct step_ops step_retire = {.apply = retire_apply};
+
 static int forget_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
     (void)result;

@@ -36,6 +36,7 @@ enum plan_action {
     ACT_DRAIN,
     ACT_STOP,
     ACT_DESTROY,   /* one volume of the loser */
+    ACT_RETIRE,    /* or kept, under another name */
     ACT_FORGET,    /* the loser's stored spec */
     ACT_FITS,      /* all that is done while requests wait will be done in time */
     ACT_CLEAR,     /* every volume that prepare has cloned for the standby */
@@ -51,7 +52,7 @@ struct plan_step {
     enum colour colour; /* whom it acts on */
     const char *name;   /* "promote/flip": unique within an upgrade */
     const char *hook;   /* ACT_HOOK: its name */
-    const char *volume; /* ACT_DESTROY */
+    const char *volume; /* ACT_DESTROY, ACT_RETIRE */
     const char *effect; /* for people: what exactly */
     const char *undo;   /* what undoes it; "" if there is nothing to undo */
     bool always;        /* run again each time the phase runs, even if done */
@@ -83,6 +84,8 @@ struct plan_goal {
     bool hold;                             /* requests wait while `from` is stopped and cloned */
     bool held;                             /* ROLLBACK: they wait now, and `to` took no write */
     enum colour loser;                     /* CLEANUP */
+    const char *retire;                    /* CLEANUP: the upgrade's id: what can be kept is kept */
+    bool take_snapshots;                   /* CLEANUP: those of others on the loser go, too */
     const struct plan_volume *volumes;     /* as many as the spec has, or NULL: not measured */
 };
 

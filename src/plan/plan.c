@@ -566,10 +566,11 @@ static void make_cleanup(struct builder *b)
     add_stop(b, g->loser, "stop");
     for (size_t i = 0; i < s->volumes_n; i++) {
         const struct spec_volume *v = &s->volumes[i];
-        struct plan_step *step = add(b, ACT_DESTROY, g->loser, TEXT(b, "destroy-%s", v->name));
+        bool keep = plan_keeps(g, v);
+        struct plan_step *step = add(b, keep ? ACT_RETIRE : ACT_DESTROY, g->loser,
+                                     TEXT(b, "%s-%s", keep ? "retire" : "destroy", v->name));
         step->volume = v->name;
-        step->effect = TEXT(b, "destroy %s's volume %s: %s (only if it carries our mark)",
-                            colour_name(g->loser), v->name, v->path);
+        step->effect = plan_end_words(g, v, &b->plan->arena);
     }
     struct plan_step *step = add(b, ACT_FORGET, g->loser, "forget");
     step->effect =

@@ -21,3 +21,8 @@ bool plan_needs_freeze(const struct spec_volume *v, const struct plan_volume *pv
 /* Whether going back over the flip may happen without asking: nothing is lost, or the loss was
  * accepted. */
 bool plan_may_flip_back(enum spec_writes writes, bool loss_accepted);
+
+/* Of a cleanup: whether this volume is kept under another name, and what exactly happens to it. */
+bool plan_keeps(const struct plan_goal *goal, const struct spec_volume *v);
+const char *plan_end_words(const struct plan_goal *goal, const struct spec_volume *v,
+                           struct arena *arena);

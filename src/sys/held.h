@@ -10,3 +10,10 @@
  * gone: 0. -1 with errno: it may not be looked at (root, or the same user, may). */
 typedef void sys_held_fn(void *ctx, uint64_t ino);
 int sys_proc_held(pid_t pid, sys_held_fn *fn, void *ctx);
+
+/* Who keeps the file system of this device (stat's st_dev) from being unmounted or destroyed:
+ * appended to `ret` as "pid 12 (rpcnode: an open file)", one after the other, each process once by
+ * the first that is found. A process whose mount namespace still has it mounted counts, too. Those
+ * that we may not look into are left out. Returns how many. */
+struct str;
+size_t sys_device_users(uint64_t dev, struct str *ret);

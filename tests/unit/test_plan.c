@@ -193,6 +193,26 @@ static void requests_wait_while_one_side_is_cloned(void **state)
     compare("hold", &out);
 }
 
+static void three_ends_of_a_data_set(void **state)
+{
+    (void)state;
+    cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_REPLAYED);
+    cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_REPLAYED);
+    green->volumes[0].dataset = "tank/node/green-ledger";
+    struct plan_goal g = {.side = {green, blue}, .from = GREEN, .to = BLUE, .loser = GREEN};
+    cleanup_str struct str out = {0};
+    str_add(&out, "cleanup\n");
+    add_plan(&out, PHASE_CLEANUP, &g);
+    g.take_snapshots = true;
+    str_add(&out, "cleanup --destroy-snapshots\n");
+    add_plan(&out, PHASE_CLEANUP, &g);
+    g.take_snapshots = false;
+    g.retire = "20261123-0800-abc"; /* what is no data set is destroyed as ever */
+    str_add(&out, "cleanup --retire\n");
+    add_plan(&out, PHASE_CLEANUP, &g);
+    compare("ends", &out);
+}
+
 static void step_names_are_unique(void **state)
 {
     (void)state;
@@ -228,6 +248,7 @@ int main(void)
         cmocka_unit_test(the_ways_back),
         cmocka_unit_test(the_probe_shows_as_what_it_is),
         cmocka_unit_test(requests_wait_while_one_side_is_cloned),
+        cmocka_unit_test(three_ends_of_a_data_set),
         cmocka_unit_test(step_names_are_unique),
         cmocka_unit_test(nothing_goes_back_over_writes_without_consent),
     };

@@ -10,6 +10,7 @@
 
 #include "clone/seen.h"
 #include "driver/context.h"
+#include "model/facts.h"
 
 enum storage_cap {
     STORAGE_INSTANT = 1, /* the clone is a point in time by itself: no freeze needed */
@@ -38,7 +39,8 @@ struct storage_facts {
     char fs_name[32];         /* "ext4", "xfs", "tmpfs" */
     bool supported;           /* this driver can clone from the other colour to here */
     char why_not[256];
-    char note[256]; /* what else people should know before it is cloned; measured */
+    char note[256];  /* what else people should know before it is cloned; measured */
+    char lacks[512]; /* what it should have and has not, in every status; "" */
 };
 
 /* What is there now at `colour`'s path. measure: also walks the source for bytes, files,
@@ -92,9 +94,35 @@ typedef int storage_settle_fn(const struct driver_ctx *ctx, const struct spec_vo
 typedef int storage_destroy_fn(const struct driver_ctx *ctx, const struct spec_volume *dst,
                                enum colour dst_colour, struct err *err);
 
+/* Instead of destroying: dst's data is kept under another name with the upgrade's id in it, not
+ * mounted, without our mark, and dst's own name is free. Pre: as destroy's. Again after a crash, at
+ * any point, until it has said done. NULL: the driver cannot. */
+typedef int storage_retire_fn(const struct driver_ctx *ctx, const struct spec_volume *dst,
+                              enum colour dst_colour, struct err *err);
+
+/* Who hangs on whom: both sides of a volume, and what lies below them. */
+struct storage_node {
+    char name[256], origin[256]; /* origin: the snapshot that it is a clone of; "" */
+    char kind[16];               /* "filesystem", "volume", "snapshot", "bookmark" */
+    bool ours;                   /* a colour's own, or a snapshot of ours */
+    bool plain; /* dst's, not ours: what `cleanup --destroy-snapshots` would take by its name */
+};
+struct storage_graph {
+    struct storage_node *v;
+    size_t n;
+};
+/* Appends it; free(ret->v). Read-only. NULL: the driver knows no such thing. */
+typedef int storage_graph_fn(const struct driver_ctx *ctx, const struct spec_volume *dst,
+                             enum colour dst_colour, struct storage_graph *ret, struct err *err);
+
 /* Marks the live colour's own data as ours (adopt) or takes the mark off (forget). */
 typedef int storage_mark_fn(const struct driver_ctx *ctx, const struct spec_volume *v,
                             enum colour colour, bool on, struct err *err);
+
+/* For whoever is not root: which step of an upgrade needs which permission, or root, that is not
+ * there. Read-only. NULL: it needs only what the files themselves say. */
+typedef int storage_permit_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
+                              const struct spec_volume *dst, struct findings *f, struct err *err);
 
 struct storage_ops {
     const char *name;
@@ -106,6 +134,9 @@ struct storage_ops {
     storage_settle_fn *settle;
     storage_destroy_fn *destroy;
     storage_mark_fn *mark;
+    storage_retire_fn *retire; /* or NULL */
+    storage_graph_fn *graph;   /* or NULL */
+    storage_permit_fn *permit; /* or NULL */
 };
 
 extern const struct storage_ops storage_reflink, storage_btrfs, storage_copy, storage_zfs,

@@ -94,6 +94,7 @@ static int zfs_inspect(const struct driver_ctx *ctx, const struct spec_volume *s
     const struct zfs_dataset *space = p.from.exists ? &p.from : &p.to;
     if (space->exists)
         ret->free_bytes = strtoull(space->available, NULL, 10);
+    zfs_due_words(&p.to, ret->lacks, sizeof(ret->lacks));
     if (measure) {
         ret->bytes = strtoull(p.from.referenced, NULL, 10);
         ret->needed_bytes = NEEDED_BYTES;
@@ -131,7 +132,7 @@ static int make_room(const struct driver_ctx *ctx, struct zfs_pair *p, struct er
         return err_set(err, ERR_FAILED, "clone volume '%s': '%s' is a clone of '%s' already",
                        p->dst->name, p->from.name, p->to.name);
     if ((p->to.exists || zfs_snapshot_is_ours(ctx, &p->snapshot)) &&
-        zfs_remove_pair(ctx, p, err) < 0)
+        zfs_destroy(ctx, p->dst, p->colour, err) < 0)
         return -1;
     enum sentinel_place place = sentinel_look(p->dst->path, &any, NULL, err);
     if (place == SENTINEL_ABSENT || place == SENTINEL_EMPTY)
@@ -211,23 +212,19 @@ static void add_mark(struct strv *args, const struct driver_ctx *ctx, const stru
 
 static int make_clone(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
 {
-    cleanup_str struct str local = {0};
     cleanup_strv struct strv args = {0};
-    if (zfs_ask(
-            ctx,
-            ZFS_ARGS("get", "-H", "-p", "-s", "local", "-o", "property,value", "all", p->from.name),
-            &local, err) < 0)
-        return -1;
     strv_add(&args, "clone");
     strv_add(&args, "-o");
     strv_add(&args, "canmount=noauto"); /* until it is settled */
     strv_add(&args, "-o");
     strv_take(&args, x_asprintf("mountpoint=%s", p->dst->path));
     add_mark(&args, ctx, p->dst, p->colour, true);
-    zfs_parse_local(str_cstr(&local), &args);
+    if (zfs_local(ctx, p->from.name, &args, err) < 0)
+        return -1;
     strv_add(&args, p->snapshot.name);
     strv_add(&args, p->to.name);
-    if (zfs_change(ctx, (const char *const *)args.v, err) < 0)
+    if (zfs_change(ctx, (const char *const *)args.v, err) < 0 ||
+        zfs_carry_grants(ctx, p->from.name, p->to.name, err) < 0)
         return -1;
     return zfs_change(ctx, ZFS_ARGS("mount", p->to.name), err);
 }
@@ -317,4 +314,7 @@ const struct storage_ops storage_zfs = {
     .settle = zfs_settle,
     .destroy = zfs_destroy,
     .mark = zfs_mark,
+    .retire = zfs_retire,
+    .graph = zfs_graph,
+    .permit = zfs_permit,
 };

@@ -34,15 +34,18 @@ static const struct field {
     FIELD("createtxg", createtxg, false),
     FIELD("defer_destroy", defer, false),
     FIELD("clones", clones, false),
+    FIELD("reservation", reservation, false),
+    FIELD("refreservation", refreservation, false),
     FIELD("changeover:service", service, true),
     FIELD("changeover:colour", colour, true),
     FIELD("changeover:volume", volume, true),
     FIELD("changeover:upgrade", upgrade, true),
     FIELD(ZFS_MARK_SNAPSHOT, snapshot, true),
+    FIELD(ZFS_DUE "reservation", due_reservation, true),
+    FIELD(ZFS_DUE "refreservation", due_refreservation, true),
 };
 
-/* Takes the first line off *text, cut at its tabs into at most n fields (the rest are ""). */
-static bool next_line(char **text, char **ret, size_t n)
+bool zfs_next_line(char **text, char **ret, size_t n)
 {
     char *line = *text, *end = strchr(line, '\n');
     if (!*line)
@@ -75,7 +78,7 @@ void zfs_parse_get(const char *text, struct zfs_dataset *ret, size_t n)
 {
     cleanup_free char *copy = x_strdup(text);
     char *at = copy, *col[4];
-    while (next_line(&at, col, 4))
+    while (zfs_next_line(&at, col, 4))
         for (size_t i = 0; i < n; i++)
             if (str_eq(ret[i].name, col[0])) {
                 ret[i].exists = true;
@@ -92,9 +95,9 @@ void zfs_list_done(struct zfs_list *l)
 int zfs_parse_list(const char *text, struct zfs_list *ret, struct err *err)
 {
     cleanup_free char *copy = x_strdup(text);
-    char *at = copy, *col[6];
-    while (next_line(&at, col, 6)) {
-        if (!*col[5])
+    char *at = copy, *col[7];
+    while (zfs_next_line(&at, col, 7)) {
+        if (!*col[6])
             return err_set(err, ERR_FAILED, "zfs list: a line that is none: '%.200s'", col[0]);
         ret->v = x_realloc(ret->v, ret->n + 1, sizeof(*ret->v));
         struct zfs_entry *e = &ret->v[ret->n++];
@@ -104,6 +107,7 @@ int zfs_parse_list(const char *text, struct zfs_list *ret, struct err *err)
         str_format(e->type, sizeof(e->type), "%s", col[1]);
         str_format(e->clones, sizeof(e->clones), "%s", str_eq(col[4], "-") ? "" : col[4]);
         str_format(e->snapshot, sizeof(e->snapshot), "%s", str_eq(col[5], "-") ? "" : col[5]);
+        str_format(e->origin, sizeof(e->origin), "%s", str_eq(col[6], "-") ? "" : col[6]);
     }
     return 0;
 }
@@ -120,7 +124,7 @@ int zfs_parse_destroy(const char *text, const char *name, struct err *err)
     cleanup_free char *copy = x_strdup(text);
     char *at = copy, *col[2];
     bool there = false;
-    while (next_line(&at, col, 2)) {
+    while (zfs_next_line(&at, col, 2)) {
         if (str_eq(col[0], "reclaim"))
             continue;
         if (!str_eq(col[0], "destroy") || !str_eq(col[1], name))
@@ -133,48 +137,11 @@ int zfs_parse_destroy(const char *text, const char *name, struct err *err)
                  : err_set(err, ERR_FAILED, "zfs destroy -n '%s' does not say what would go", name);
 }
 
-void zfs_parse_local(const char *text, struct strv *ret_args)
-{
-    static const char *const carried[] = {
-        "recordsize",
-        "compression",
-        "checksum",
-        "copies",
-        "atime",
-        "relatime",
-        "acltype",
-        "aclmode",
-        "aclinherit",
-        "xattr",
-        "dnodesize",
-        "logbias",
-        "sync",
-        "primarycache",
-        "secondarycache",
-        "redundant_metadata",
-        "special_small_blocks",
-        "devices",
-        "exec",
-        "setuid",
-        "snapdir",
-        "quota",
-        "refquota",
-    };
-    cleanup_free char *copy = x_strdup(text);
-    char *at = copy, *col[2];
-    while (next_line(&at, col, 2))
-        for (size_t i = 0; i < ARRAY_LEN(carried); i++)
-            if (str_eq(carried[i], col[0])) {
-                strv_add(ret_args, "-o");
-                strv_take(ret_args, x_asprintf("%s=%s", col[0], col[1]));
-            }
-}
-
 bool zfs_only_missing(const char *complaint)
 {
     cleanup_free char *copy = x_strdup(complaint);
     char *at = copy, *line;
-    while (next_line(&at, &line, 1))
+    while (zfs_next_line(&at, &line, 1))
         if (!str_ends(line, "dataset does not exist"))
             return false;
     return *complaint != '\0';
@@ -246,13 +213,15 @@ int zfs_ask(const struct driver_ctx *ctx, const char *const *args, struct str *o
 int zfs_change(const struct driver_ctx *ctx, const char *const *args, struct err *err)
 {
     char point[64];
-    if (zfs_ask(ctx, args, NULL, err) < 0)
+    int r = zfs_ask(ctx, args, NULL, err);
+    zfs_memo_changed(ctx, args);
+    if (r < 0)
         return -1;
-    str_format(point, sizeof(point), "zfs/%s", args[0]);
+    str_format(point, sizeof(point), "zfs/%s%s", args[0], str_eq(args[1], "-d") ? "-d" : "");
     return sys_fault_point(point) < 0 ? err_sys(err, ERR_FAILED, "fault point %s", point) : 0;
 }
 
-int zfs_look(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n, struct err *err)
+int zfs_look_now(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n, struct err *err)
 {
     cleanup_proc_result struct proc_result r = {0};
     cleanup_strv struct strv args = {0};
@@ -277,12 +246,16 @@ int zfs_look(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n, st
 int zfs_below(const struct driver_ctx *ctx, const char *dataset, struct zfs_list *ret,
               struct err *err)
 {
-    static const char columns[] = "name,type,createtxg,userrefs,clones," ZFS_MARK_SNAPSHOT;
-    cleanup_str struct str out = {0};
-    if (zfs_ask(ctx, ZFS_ARGS("list", "-H", "-p", "-r", "-t", "all", "-o", columns, dataset), &out,
-                err) < 0)
+    static const char columns[] =
+        "name,type,createtxg,userrefs,clones," ZFS_MARK_SNAPSHOT ",origin";
+    cleanup_proc_result struct proc_result r = {0};
+    const char *const *args =
+        ZFS_ARGS("list", "-H", "-p", "-r", "-t", "all", "-o", columns, dataset);
+    if (run(ctx, args, &r, err) < 0)
         return -1;
-    return zfs_parse_list(str_cstr(&out), ret, err);
+    if (!(r.status == 1 && zfs_only_missing(str_cstr(&r.err))) && judge(args, &r, err) < 0)
+        return -1;
+    return zfs_parse_list(str_cstr(&r.out), ret, err);
 }
 
 int zfs_holds(const struct driver_ctx *ctx, const char *snapshot, bool *ret_ours,
@@ -294,7 +267,7 @@ int zfs_holds(const struct driver_ctx *ctx, const char *snapshot, bool *ret_ours
         return -1;
     cleanup_free char *copy = x_strdup(str_cstr(&out));
     char *at = copy, *col[3];
-    while (next_line(&at, col, 3)) {
+    while (zfs_next_line(&at, col, 3)) {
         if (str_eq(col[1], ZFS_HOLD))
             *ret_ours = true;
         else

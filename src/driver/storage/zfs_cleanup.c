@@ -1,9 +1,16 @@
-/* The end of a side: live promoted where it is the clone, the loser unmounted and destroyed. */
+/* The end of a side: live promoted where it is the clone, the loser unmounted and destroyed, or
+ * kept under another name. */
 #include "base/str.h"
+#include "driver/memo.h"
 #include "driver/storage/common.h"
-#include "driver/storage/zfs_pair.h"
+#include "driver/storage/zfs_foreign.h"
+#include "sys/file.h"
+#include "sys/held.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#define TRIES 20 /* while others go on taking snapshots of what is to go */
 
 /* Lets go of a snapshot of ours. With a clone it goes as soon as that one does (-d): so the
  * destroying of the clone is the last act, and nothing is left if we are killed before. */
@@ -17,58 +24,7 @@ static int drop_snapshot(const struct driver_ctx *ctx, const char *name, struct 
     return zfs_change(ctx, ZFS_ARGS("destroy", "-d", name), err);
 }
 
-/* Whether `clones` (comma separated) names anything but `but`. */
-static bool has_other_clone(const char *clones, const char *but)
-{
-    size_t n = strlen(but);
-    return *clones && !(strncmp(clones, but, n) == 0 && clones[n] == '\0');
-}
-
-static int find_foreign_holds(const struct driver_ctx *ctx, const char *snapshot, struct str *ret,
-                              struct err *err)
-{
-    bool ours;
-    cleanup_strv struct strv tags = {0};
-    if (zfs_holds(ctx, snapshot, &ours, &tags, err) < 0)
-        return -1;
-    for (size_t i = 0; i < tags.n; i++)
-        str_addf(ret, "%s%s (held: %s)", ret->len ? ", " : "", snapshot, tags.v[i]);
-    return 0;
-}
-
-/* What somebody else has on the dataset, and would be lost with it. before: what is older than
- * that transaction moves to live by the promote. */
-static int find_foreign(const struct driver_ctx *ctx, const struct zfs_list *all,
-                        const char *dataset, const char *live, uint64_t before, struct str *ret,
-                        struct err *err)
-{
-    for (size_t i = 0; i < all->n; i++) {
-        const struct zfs_entry *e = &all->v[i];
-        bool snapshot = str_eq(e->type, "snapshot") && str_starts(e->name, dataset) &&
-                        e->name[strlen(dataset)] == '@';
-        if (str_eq(e->name, dataset) || (snapshot && e->createtxg < before))
-            continue;
-        if (!snapshot || !zfs_is_ours(e))
-            str_addf(ret, "%s%s", ret->len ? ", " : "", e->name);
-        else if (has_other_clone(e->clones, live))
-            str_addf(ret, "%s%s (cloned: %s)", ret->len ? ", " : "", e->name, e->clones);
-        else if (e->holds && find_foreign_holds(ctx, e->name, ret, err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int refuse_foreign(const struct zfs_pair *p, const struct str *foreign, struct err *err)
-{
-    if (!foreign->len)
-        return 0;
-    err_set(err, ERR_FAILED,
-            "volume '%s': '%s' was not destroyed, for these would go with it, and they are not "
-            "ours: %.2000s",
-            p->dst->name, p->to.name, str_cstr(foreign));
-    return err_hint(err, "look at them, destroy or release them by name (zfs destroy NAME, zfs "
-                         "release TAG NAME), then: changeover resume");
-}
+/* ---- promote ---- */
 
 static const struct zfs_entry *find_entry(const struct zfs_list *all, const char *name)
 {
@@ -78,28 +34,34 @@ static const struct zfs_entry *find_entry(const struct zfs_list *all, const char
     return NULL;
 }
 
-/* Live is the clone: turn them round, so that live hangs on nothing. */
+static int find_origin(const struct driver_ctx *ctx, const struct zfs_pair *p, struct zfs_list *all,
+                       const struct zfs_entry **ret, struct err *err)
+{
+    if (zfs_below(ctx, p->to.name, all, err) < 0)
+        return -1;
+    *ret = find_entry(all, p->from.origin);
+    if (*ret && zfs_is_ours(*ret))
+        return 0;
+    return err_set(err, ERR_FOREIGN,
+                   "volume '%s': live's '%s' is a clone of '%s', which is no snapshot of ours",
+                   p->dst->name, p->from.name, p->from.origin);
+}
+
+/* Live is the clone: turn them round, so that live hangs on nothing. The graph is read again, and
+ * must say so, before anything goes. */
 static int promote_live(const struct driver_ctx *ctx, struct zfs_pair *p, struct err *err)
 {
-    cleanup_zfs_list struct zfs_list all = {0};
-    cleanup_str struct str foreign = {0};
     struct zfs_pair now;
-    if (zfs_below(ctx, p->to.name, &all, err) < 0)
-        return -1;
-    const struct zfs_entry *origin = find_entry(&all, p->from.origin);
-    if (!origin || !zfs_is_ours(origin))
-        return err_set(err, ERR_FOREIGN,
-                       "volume '%s': live's '%s' is a clone of '%s', which is no snapshot of ours",
-                       p->dst->name, p->from.name, p->from.origin);
-    if (find_foreign(ctx, &all, p->to.name, p->from.name, origin->createtxg, &foreign, err) < 0 ||
-        refuse_foreign(p, &foreign, err) < 0)
-        return -1;
-    if (zfs_change(ctx, ZFS_ARGS("promote", p->from.name), err) < 0 ||
-        zfs_pair_look(ctx, p->src, p->dst, p->colour, &now, err) < 0)
+    if (zfs_change(ctx, ZFS_ARGS("promote", p->from.name), err) < 0) {
+        err_ctx(err, "volume '%s'", p->dst->name);
+        return strstr(err->msg, "conflict")
+                   ? err_hint(err, "rename the snapshot on one of the two: zfs rename %s@NAME NEW",
+                              p->from.name)
+                   : -1;
+    }
+    if (zfs_pair_look(ctx, p->src, p->dst, p->colour, &now, err) < 0)
         return err_ctx(err, "volume '%s'", p->dst->name);
-    size_t n = strlen(now.from.name);
-    if (strncmp(now.to.origin, now.from.name, n) != 0 || now.to.origin[n] != '@' ||
-        strncmp(now.from.origin, p->to.name, strlen(p->to.name)) == 0)
+    if (!zfs_is_clone_of(&now.to, &now.from) || zfs_is_clone_of(&now.from, &now.to))
         return err_set(err, ERR_FAILED,
                        "volume '%s': after the promote '%s' is a clone of '%s' and '%s' of '%s': "
                        "not what was expected, so nothing was destroyed",
@@ -109,64 +71,233 @@ static int promote_live(const struct driver_ctx *ctx, struct zfs_pair *p, struct
     return 0;
 }
 
-static int unmount(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+bool zfs_live_is_clone(const struct zfs_pair *p)
 {
-    if (!str_eq(p->to.mounted, "yes") || zfs_change(ctx, ZFS_ARGS("unmount", p->to.name), err) == 0)
-        return 0;
-    err_ctx(err, "volume '%s'", p->dst->name);
-    return err_hint(err, "who holds it: fuser -vm %s", p->dst->path);
+    return p->from.exists && !str_eq(p->from.name, p->to.name) && zfs_is_clone_of(&p->from, &p->to);
 }
 
-/* The dataset goes, and with it our snapshot that it came from. Pre: promote was done if needed. */
-static int destroy_dataset(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+/* ---- unmount ---- */
+
+static int used_by(const struct zfs_pair *p, uint64_t dev, const char *doing, struct err *err)
+{
+    cleanup_str struct str users = {.max = 1000};
+    if (!dev || !sys_device_users(dev, &users)) {
+        err_ctx(err, "volume '%s'", p->dst->name);
+        return err_hint(err, "who holds it: fuser -vm %s", p->dst->path);
+    }
+    err_ctx(err, "volume '%s': '%s' could not be %s, since it is used by %s", p->dst->name,
+            p->to.name, doing, str_cstr(&users));
+    return err_hint(err, "end what uses it (fuser -vm %s), then: changeover resume", p->dst->path);
+}
+
+static uint64_t device_of(const struct zfs_pair *p)
+{
+    uint64_t dev = 0, ino;
+    if (!str_eq(p->to.mounted, "yes") || sys_path_identity(p->dst->path, &dev, &ino, NULL) < 0)
+        return 0;
+    return dev;
+}
+
+static int unmount(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+{
+    uint64_t dev = device_of(p);
+    if (!str_eq(p->to.mounted, "yes") || zfs_change(ctx, ZFS_ARGS("unmount", p->to.name), err) == 0)
+        return 0;
+    return used_by(p, dev, "unmounted", err);
+}
+
+/* ---- destroy ---- */
+
+static bool is_our_origin(const struct zfs_dataset *origin)
+{
+    return *origin->snapshot && strstr(origin->name, "@" ZFS_SNAPSHOT);
+}
+
+/* Nothing of others is in the way; then nothing of ours, but for the dataset itself. */
+static int clear(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
 {
     cleanup_zfs_list struct zfs_list all = {0};
-    cleanup_str struct str foreign = {0}, would = {0};
+    cleanup_zfs_foreign struct zfs_foreign foreign = {0};
     struct zfs_dataset origin = {0};
     str_format(origin.name, sizeof(origin.name), "%s", p->to.origin);
     if (zfs_below(ctx, p->to.name, &all, err) < 0 ||
-        find_foreign(ctx, &all, p->to.name, "", 0, &foreign, err) < 0 ||
+        zfs_foreign_find(ctx, &all, p->to.name, "", 0, &foreign, err) < 0 ||
         (*origin.name && zfs_look(ctx, &origin, 1, err) < 0))
         return -1;
-    bool drop = *origin.snapshot && strstr(origin.name, "@" ZFS_SNAPSHOT);
-    if (drop && has_other_clone(origin.clones, p->to.name))
-        str_addf(&foreign, "%s%s (cloned: %s)", foreign.len ? ", " : "", origin.name,
-                 origin.clones);
-    if ((drop && find_foreign_holds(ctx, origin.name, &foreign, err) < 0) ||
-        refuse_foreign(p, &foreign, err) < 0 || unmount(ctx, p, err) < 0)
+    bool drop = is_our_origin(&origin);
+    if (drop && zfs_has_other_clone(origin.clones, p->to.name))
+        zfs_foreign_add(&foreign, origin.name, "cloned", origin.clones);
+    if ((drop && zfs_foreign_holds(ctx, origin.name, &foreign.stubborn, err) < 0) ||
+        zfs_foreign_clear(ctx, p, &foreign, err) < 0 || unmount(ctx, p, err) < 0)
         return -1;
-    for (size_t i = 0; i < all.n; i++) /* ours: find_foreign has looked */
-        if (str_eq(all.v[i].type, "snapshot") && drop_snapshot(ctx, all.v[i].name, err) < 0)
+    for (size_t i = 0; i < all.n; i++)
+        if (zfs_is_ours(&all.v[i]) && drop_snapshot(ctx, all.v[i].name, err) < 0)
             return -1;
-    if (drop && drop_snapshot(ctx, origin.name, err) < 0)
-        return -1;
-    if (zfs_ask(ctx, ZFS_ARGS("destroy", "-n", "-v", "-p", p->to.name), &would, err) < 0 ||
-        zfs_parse_destroy(str_cstr(&would), p->to.name, err) < 0)
-        return -1;
-    return zfs_change(ctx, ZFS_ARGS("destroy", p->to.name), err);
+    drop = drop && !str_eq(origin.defer, "on");
+    return drop ? drop_snapshot(ctx, origin.name, err) : 0;
 }
 
-int zfs_remove_pair(const struct driver_ctx *ctx, struct zfs_pair *p, struct err *err)
+/* Pre: promote was done if needed. */
+static int try_destroy(const struct driver_ctx *ctx, const struct zfs_pair *p, uint64_t dev,
+                       struct err *err)
 {
+    cleanup_str struct str would = {0};
+    if (clear(ctx, p, err) < 0 ||
+        zfs_ask(ctx, ZFS_ARGS("destroy", "-n", "-v", "-p", p->to.name), &would, err) < 0 ||
+        zfs_parse_destroy(str_cstr(&would), p->to.name, err) < 0)
+        return -1;
+    if (zfs_change(ctx, ZFS_ARGS("destroy", p->to.name), err) == 0)
+        return 0;
+    return strstr(err->msg, "busy") ? used_by(p, dev, "destroyed", err) : -1;
+}
+
+/* The dataset goes, and with it our snapshot that it came from. Where snapshots may be taken with
+ * it, those that come while it is done may, too. */
+static int destroy_dataset(const struct driver_ctx *ctx, struct zfs_pair *p, struct err *err)
+{
+    uint64_t dev = device_of(p);
+    for (int i = 1;; i++) {
+        struct err why = {0};
+        if (try_destroy(ctx, p, dev, &why) == 0)
+            return 0;
+        bool again = ctx->take_snapshots && i < TRIES &&
+                     (strstr(why.msg, "has children") || strstr(why.msg, "would also do"));
+        if (again && zfs_pair_look(ctx, p->src, p->dst, p->colour, p, &why) == 0)
+            continue;
+        *err = why;
+        return -1;
+    }
+}
+
+static int check_mark(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+{
+    if (zfs_mark_is(ctx, &p->to, p->dst, p->colour))
+        return 0;
+    return err_set(err, ERR_FOREIGN,
+                   "volume '%s': the dataset '%s' does not carry our mark for %s: not touched",
+                   p->dst->name, p->to.name, colour_name(p->colour));
+}
+
+static int remove_pair(const struct driver_ctx *ctx, struct zfs_pair *p, struct err *err)
+{
+    cleanup_zfs_list struct zfs_list all = {0};
+    cleanup_zfs_foreign struct zfs_foreign foreign = {0};
+    const struct zfs_entry *origin;
     if (!p->to.exists)
         return zfs_snapshot_is_ours(ctx, &p->snapshot) ? drop_snapshot(ctx, p->snapshot.name, err)
                                                        : 0;
-    if (!zfs_mark_is(ctx, &p->to, p->dst, p->colour))
-        return err_set(err, ERR_FOREIGN,
-                       "volume '%s': the dataset '%s' does not carry our mark for %s: not touched",
-                       p->dst->name, p->to.name, colour_name(p->colour));
-    if (p->from.exists && !str_eq(p->from.name, p->to.name) && zfs_is_clone_of(&p->from, &p->to) &&
-        promote_live(ctx, p, err) < 0)
+    if (check_mark(ctx, p, err) < 0)
         return -1;
-    return destroy_dataset(ctx, p, err);
+    if (zfs_live_is_clone(p) && (find_origin(ctx, p, &all, &origin, err) < 0 ||
+                                 zfs_foreign_find(ctx, &all, p->to.name, p->from.name,
+                                                  origin->createtxg, &foreign, err) < 0 ||
+                                 zfs_foreign_clear(ctx, p, &foreign, err) < 0 ||
+                                 zfs_due_note(ctx, p, err) < 0 || promote_live(ctx, p, err) < 0))
+        return -1;
+    if (zfs_due_move(ctx, p, err) < 0 || destroy_dataset(ctx, p, err) < 0)
+        return -1;
+    return zfs_due_settle(ctx, p, err);
+}
+
+int zfs_look_at_both(const struct driver_ctx *ctx, const struct spec_volume *dst,
+                     enum colour colour, struct zfs_pair *ret, struct err *err)
+{
+    const struct spec_volume *src = zfs_other_side(ctx, dst, colour);
+    if (ctx->memo)
+        driver_memo_clear(ctx->memo); /* what goes is looked at now */
+    return zfs_pair_look(ctx, src ? src : dst, dst, colour, ret, err);
 }
 
 int zfs_destroy(const struct driver_ctx *ctx, const struct spec_volume *dst, enum colour dst_colour,
                 struct err *err)
 {
     struct zfs_pair p;
-    const struct spec_volume *src = zfs_other_side(ctx, dst, dst_colour);
-    if (zfs_pair_look(ctx, src ? src : dst, dst, dst_colour, &p, err) < 0)
+    return zfs_look_at_both(ctx, dst, dst_colour, &p, err) < 0 ? -1 : remove_pair(ctx, &p, err);
+}
+
+/* ---- retire ---- */
+
+static int retired_name(const struct driver_ctx *ctx, const char *dataset, char *buf,
+                        struct err *err)
+{
+    if (strlen(dataset) + strlen(ctx->upgrade_id) + sizeof(ZFS_RETIRED) > ZFS_NAME)
+        return err_set(err, ERR_FAILED, "'%s" ZFS_RETIRED "%s' is too long for a name of a dataset",
+                       dataset, ctx->upgrade_id);
+    str_format(buf, ZFS_NAME, "%s" ZFS_RETIRED "%s", dataset, ctx->upgrade_id);
+    return 0;
+}
+
+/* What it was, for whoever finds it. The mount point goes with the name: the next clone has it. */
+static int leave(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+{
+    cleanup_free char *mark = x_asprintf(
+        ZFS_MARK_RETIRED "=service %s, %s, volume %s, upgrade %s, was at %s", ctx->service,
+        colour_name(p->colour), p->dst->name, ctx->upgrade_id, p->dst->path);
+    uint64_t dev = device_of(p);
+    if (zfs_change(ctx, ZFS_ARGS("set", mark, p->to.name), err) < 0)
         return -1;
-    return zfs_remove_pair(ctx, &p, err);
+    if (!str_eq(p->to.type, "filesystem"))
+        return unmount(ctx, p, err);
+    if (zfs_change(ctx, ZFS_ARGS("set", "canmount=noauto", p->to.name), err) < 0)
+        return -1;
+    if (zfs_change(ctx, ZFS_ARGS("set", "mountpoint=none", p->to.name), err) < 0)
+        return used_by(p, dev, "unmounted", err);
+    return 0;
+}
+
+/* After the rename: from here on it is nobody's but the administrator's. */
+static int take_mark_off(const struct driver_ctx *ctx, const char *name, struct err *err)
+{
+    static const char *const marks[] = {"changeover:service", "changeover:colour",
+                                        "changeover:volume", "changeover:upgrade"};
+    struct zfs_dataset d = {0};
+    str_format(d.name, sizeof(d.name), "%s", name);
+    if (zfs_look(ctx, &d, 1, err) < 0)
+        return -1;
+    for (size_t i = 0; d.exists && i < ARRAY_LEN(marks); i++)
+        if (zfs_change(ctx, ZFS_ARGS("inherit", marks[i], name), err) < 0)
+            return -1;
+    return 0;
+}
+
+static int rename_away(const struct driver_ctx *ctx, struct zfs_pair *p, const char *name,
+                       struct err *err)
+{
+    cleanup_zfs_list struct zfs_list all = {0};
+    const struct zfs_entry *ignored;
+    struct zfs_dataset origin = {0};
+    if (check_mark(ctx, p, err) < 0)
+        return -1;
+    if (zfs_live_is_clone(p) && (find_origin(ctx, p, &all, &ignored, err) < 0 ||
+                                 zfs_due_note(ctx, p, err) < 0 || promote_live(ctx, p, err) < 0))
+        return -1;
+    if (zfs_due_move(ctx, p, err) < 0)
+        return -1;
+    str_format(origin.name, sizeof(origin.name), "%s", p->to.origin);
+    if (*origin.name && zfs_look(ctx, &origin, 1, err) < 0)
+        return -1;
+    if (is_our_origin(&origin) && !str_eq(origin.defer, "on") &&
+        drop_snapshot(ctx, origin.name, err) < 0)
+        return -1;
+    if (leave(ctx, p, err) < 0 || zfs_change(ctx, ZFS_ARGS("rename", p->to.name, name), err) < 0)
+        return err_ctx(err, "volume '%s'", p->dst->name);
+    event_note(ctx->sink,
+               "%s is %s now: not mounted, not ours; zfs destroy it when it is not needed",
+               p->to.name, name);
+    return 0;
+}
+
+int zfs_retire(const struct driver_ctx *ctx, const struct spec_volume *dst, enum colour dst_colour,
+               struct err *err)
+{
+    struct zfs_pair p;
+    char name[ZFS_NAME];
+    if (zfs_look_at_both(ctx, dst, dst_colour, &p, err) < 0 ||
+        retired_name(ctx, p.to.name, name, err) < 0)
+        return -1;
+    if (!p.to.exists && zfs_snapshot_is_ours(ctx, &p.snapshot))
+        return drop_snapshot(ctx, p.snapshot.name, err);
+    if (p.to.exists && rename_away(ctx, &p, name, err) < 0)
+        return -1;
+    return take_mark_off(ctx, name, err) < 0 ? -1 : zfs_due_settle(ctx, &p, err);
 }
