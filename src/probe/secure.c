@@ -1,8 +1,8 @@
 /* https:// and HTTP/2: the same requests over libcurl's multi interface, in the same loop.
  *
- * libcurl silently sends a request again when a kept connection died under it. A client that does
- * not would have lost it, so that is counted as reset; the only sign of it is the text of a debug
- * line. */
+ * libcurl silently sends a request again when a kept connection died under it, or its stream was
+ * refused: a client that does not would have lost it, so that is counted as reset. And it silently
+ * drops what comes behind an answer. The only signs of both are texts of debug lines. */
 #include "probe/internal.h"
 
 #include <stdlib.h>
@@ -17,7 +17,7 @@ struct carrier {
     struct http1 answer;
     struct curl_slist *headers;
     struct str body;
-    bool died;
+    bool died, excess;
     char error[CURL_ERROR_SIZE];
     struct carrier *next_free, *next_made;
 };
@@ -47,12 +47,17 @@ static size_t body_cb(char *bytes, size_t size, size_t n, void *ctx)
     return size * n;
 }
 
+static bool begins(const char *text, size_t n, const char *with)
+{
+    return n >= strlen(with) && memcmp(text, with, strlen(with)) == 0;
+}
+
 static int debug_cb(CURL *easy, curl_infotype type, char *text, size_t n, void *ctx)
 {
-    static const char died[] = "Connection died, retrying";
+    struct carrier *c = ctx;
     (void)easy;
-    if (type == CURLINFO_TEXT && n >= sizeof(died) - 1 && memcmp(text, died, sizeof(died) - 1) == 0)
-        ((struct carrier *)ctx)->died = true;
+    c->died |= type == CURLINFO_TEXT && begins(text, n, "Connection died, retrying");
+    c->excess |= type == CURLINFO_TEXT && begins(text, n, "Excess found");
     return 0;
 }
 
@@ -122,7 +127,7 @@ static void secure_submit(struct probe *p, struct request *rq)
     if (c == s->free)
         s->free = c->next_free;
     c->request = rq;
-    c->died = false;
+    c->died = c->excess = false;
     c->error[0] = '\0';
     rq->carrier = c;
     http1_reset(&c->answer);
@@ -183,6 +188,7 @@ static void carrier_ended(struct probe *p, void *owner, CURLcode code)
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
     c->answer.status = (int)status;
     struct request *rq = carrier_release(p, c);
+    p->r.duplicate_answers += c->excess;
     if (c->died)
         request_end(p, rq, PROBE_RESET, PROBE_BAD_HTTP, (int)status,
                     "connection lost before any answer (libcurl sent it again)");

@@ -2,7 +2,10 @@
  *
  * A small server inside the process (a thread, loopback, a port of its own) does wrong exactly what
  * it is told, and writes down what it did. The probe knows nothing of it. What the one did and what
- * the other reports is then laid side by side: each fault has to be found, and nothing else. */
+ * the other reports is then laid side by side: each fault has to be found, and nothing else.
+ *
+ * HTTP/1.1 in the clear. Over TLS and HTTP/2 the tests have such servers (tests/lib/faulty.py,
+ * faulty_h2.py): in here they would take a server's side of both, of no other use to the tool. */
 #pragma once
 
 #include "probe/probe.h"

@@ -273,6 +273,13 @@ def test_the_same_faults_over_tls(faulty, probe, certificate):
     assert 10 <= j["connections"] < 120  # a busy machine needs more
 
 
+def test_two_answers_to_one_request_over_tls(faulty, probe, certificate):
+    cert, both = certificate
+    url, _ = faulty("twice@60", "twice@101", args=["--tls", both])
+    j = probe(over_tls(url), "--cacert", cert, "--fresh", "50")
+    assert j["duplicate_answers"] == 2 and j["lost"] == 0 and not j["clean"], j
+
+
 def test_a_frozen_second_over_tls(faulty, probe, certificate):
     cert, both = certificate
     url, _ = faulty("freeze=1@200", args=["--tls", both])

@@ -199,7 +199,7 @@ def frame(payload, opcode=1):
     return bytes([0x80 | opcode]) + (bytes([n]) if n < 126 else b"\x7e" + struct.pack(">H", n)) + payload
 
 
-def main():
+def main(kind=Server):
     p = argparse.ArgumentParser()
     p.add_argument("--fault", action="append", default=[])
     p.add_argument("--port", type=int, default=0)
@@ -213,7 +213,7 @@ def main():
     p.add_argument("--colour", default="green")
     p.add_argument("--flip-at", type=int, default=sys.maxsize)
     p.add_argument("--flip-colour", default="blue")
-    asyncio.run(Server(p.parse_args()).start())
+    asyncio.run(kind(p.parse_args()).start())
 
 
 if __name__ == "__main__":
