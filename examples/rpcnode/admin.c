@@ -90,6 +90,17 @@ static json_t *do_fault(struct node *node, const json_t *params, const char **re
     return NULL;
 }
 
+static json_t *do_close_websockets(struct node *node, const json_t *params, const char **ret_fault)
+{
+    json_int_t ms = json_integer_value(json_array_get(params, 0));
+    if (ms < 0) {
+        *ret_fault = "expected milliseconds";
+        return NULL;
+    }
+    ws_close_over(node, (uint64_t)ms);
+    return json_null();
+}
+
 static json_t *do_progress(struct node *node, const json_t *params, const char **ret_fault)
 {
     (void)params;
@@ -141,6 +152,7 @@ static const struct {
     {"exit", do_exit},
     {"setIdentity", do_set_identity},
     {"fault", do_fault},
+    {"closeWebsockets", do_close_websockets},
     {"startProgress", do_progress},
     {"startTime", do_start_time},
     {"pid", do_pid},

@@ -10,6 +10,7 @@ int admin_listen(int ledger_fd);
 /* The commands of the client; each returns the exit status. */
 int admin_client_exit(const struct options *o);
 int admin_client_set_identity(const struct options *o);
+int admin_client_close_websockets(const struct options *o);
 int admin_client_fault(const struct options *o);
 int admin_client_contact_info(const struct options *o);
 

@@ -120,6 +120,25 @@ int admin_client_fault(const struct options *o)
     return status;
 }
 
+int admin_client_close_websockets(const struct options *o)
+{
+    char *end = NULL;
+    const char *text = o->word_count > 1 ? o->words[1] : "";
+    double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= 86400)) {
+        fprintf(stderr, "usage: rpcnode --ledger DIR close-websockets SECONDS\n");
+        return 1;
+    }
+    int fd = connect_admin(o->ledger);
+    json_t *result =
+        fd >= 0 ? call(fd, "closeWebsockets", json_pack("[I]", (json_int_t)(seconds * 1e3))) : NULL;
+    int status = result != NULL ? 0 : 1;
+    if (fd >= 0)
+        close(fd);
+    json_decref(result);
+    return status;
+}
+
 int admin_client_contact_info(const struct options *o)
 {
     int fd = connect_admin(o->ledger);

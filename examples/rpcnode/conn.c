@@ -47,6 +47,8 @@ void conn_close(struct node *node, struct conn *c)
     if (c->closed)
         return;
     c->closed = true;
+    if (c->slots_sent > 0)
+        wslog_add(node, c, "last");
     /* Not left to close(): whoever reads our /proc/PID/fd at this moment holds the file too, and
      * epoll would go on naming what is freed soon (epoll(7)). */
     epoll_ctl(node->epoll_fd, EPOLL_CTL_DEL, c->source.fd, NULL);
@@ -186,6 +188,9 @@ void conn_notify_slots(struct node *node, uint64_t from, uint64_t to)
             text.n = 0;
             rpc_write_slot_notification(&text, slot, c->subscription);
             ws_write_frame(&c->out, WS_TEXT, text.p, text.n);
+            c->last_slot = slot;
+            if (c->slots_sent++ == 0)
+                wslog_add(node, c, "first");
         }
         conn_mark(node, c);
     }

@@ -20,6 +20,8 @@ struct conn {
     struct buf in, out;
     struct buf message; /* of a websocket: fragments so far */
     uint64_t subscription;
+    uint64_t ws_number; /* of a websocket */
+    uint64_t last_slot, slots_sent;
     uint64_t due_ns; /* a request waits in `in` until then; 0: none */
     bool waited;     /* it has waited, serve it now */
     bool continued;  /* 100 Continue is sent */
@@ -47,6 +49,17 @@ void conn_notify_slots(struct node *node, uint64_t from, uint64_t to);
 void http_serve(struct node *node, struct conn *c);
 void ws_serve(struct node *node, struct conn *c);
 void admin_serve(struct node *node, struct conn *c);
+
+/* wsclose.c. ws_close_over: close all websockets that are open now, evenly over that time; again
+ * while it is under way: nothing. ws_close_due: its timer. ws_go_away: close one, with 1001. */
+void ws_close_over(struct node *node, uint64_t ms);
+void ws_close_due(struct node *node);
+void ws_go_away(struct node *node, struct conn *c);
+
+/* `<what> <websocket> <slot> <slots sent> <ns>`: what is `first` (slot), `closing` (the frame is
+ * sent), `last` (slot, when it is gone). */
+int wslog_open(struct node *node);
+void wslog_add(const struct node *node, const struct conn *c, const char *what);
 
 /* reqlog.c: the log of executed requests. A line is added when a request is executed; the round
  * writes them out before it sends any answer, so each answered request is in the file. */

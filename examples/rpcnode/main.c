@@ -19,11 +19,8 @@ static void set_signals(const struct options *o)
     sigaction(SIGPIPE, &ignore, NULL);
     if (o->term_deaf)
         sigaction(SIGTERM, &ignore, NULL);
-    if (o->graceful_term) {
-        sigemptyset(&set);
-        sigaddset(&set, SIGTERM);
+    if (options_signals(o, &set))
         sigprocmask(SIG_BLOCK, &set, NULL);
-    }
 }
 
 static int run_node(const struct options *o, const struct version *version)
@@ -53,6 +50,8 @@ static int run_node(const struct options *o, const struct version *version)
         status = gossip_bind_ports(node);
     if (status == 0)
         status = reqlog_open(node);
+    if (status == 0)
+        status = wslog_open(node);
     if (status == 0) {
         gossip_announce(node);
         status = server_run(node);
@@ -79,6 +78,7 @@ int main(int argc, char **argv)
         {"set-identity", admin_client_set_identity},
         {"contact-info", admin_client_contact_info},
         {"fault", admin_client_fault},
+        {"close-websockets", admin_client_close_websockets},
         {"init", init_data},
         {"keygen", keygen},
     };

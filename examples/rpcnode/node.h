@@ -27,6 +27,7 @@ enum timer {
     TIMER_CUT,
     TIMER_END,
     TIMER_GOSSIP,
+    TIMER_CLOSE_WS,
     TIMER_COUNT,
 };
 
@@ -38,6 +39,13 @@ enum fault {
     FAULT_STALL,  /* the slot stands still */
     FAULT_HANG,   /* no answer any more, for good */
     FAULT_COUNT,
+};
+
+/* Websockets that are being closed one after the other. */
+struct ws_closing {
+    uint64_t from_ns, over_ns;
+    uint64_t total, done;
+    uint64_t before; /* those that came later stay */
 };
 
 struct node {
@@ -60,7 +68,7 @@ struct node {
     struct source ws_listener;
     struct source admin_listener;
     struct source slot_event;
-    struct source term_signal;
+    struct source signals;
     struct conn *conns;   /* all of them */
     struct conn *pending; /* with something to send at the end of this round */
     struct conn *dead;    /* closed in this round, freed at its end */
@@ -74,6 +82,9 @@ struct node {
     bool draining;     /* --graceful-term, after SIGTERM */
     bool finished;     /* the loop ends, status 0 */
 
+    struct ws_closing ws_closing;
+    uint64_t next_ws;
+    int ws_log_fd;
     int request_log_fd;
     struct buf request_log;
 };

@@ -51,7 +51,10 @@ static const struct option table[] = {
     {"load-ms", "MS", KIND_NUMBER, AT(load_ms), "RPC is closed that long at start [0]"},
     {"verify-ms", "MS", KIND_NUMBER, AT(verify_ms), "and `unknown` that long after [200]"},
     {"exit-ms", "MS", KIND_NUMBER, AT(exit_ms), "from `exit` to the end [500]; RPC is cut at 230"},
+    {"ws-close-over", "MS", KIND_NUMBER, AT(ws_close_over_ms),
+     "SIGUSR1 closes the websockets evenly over that"},
     {"log-requests", "FILE", KIND_TEXT, AT(log_requests), "a line for each request executed"},
+    {"log-websockets", "FILE", KIND_TEXT, AT(log_websockets), "their first and last slots"},
     {"write-through", NULL, KIND_FLAG, AT(write_through), "sendTransaction syncs before answering"},
     {"delay-ms", "MS", KIND_NUMBER, AT(delay_ms), "delay each JSON-RPC answer"},
     {"deaf", NULL, KIND_FLAG, AT(deaf), "hear nobody: `ok` for ever, the slot stands still"},
@@ -103,6 +106,7 @@ static void print_help(const struct version *v)
            "    rpcnode init --ledger <DIR> [--accounts <DIR>] [--files N --bytes SIZE]\n"
            "    rpcnode --ledger <DIR> exit [--force] | set-identity <FILE> | contact-info\n"
            "    rpcnode --ledger <DIR> fault none|behind|errors|stall|hang     (at run time)\n"
+           "    rpcnode --ledger <DIR> close-websockets SECONDS              (evenly, with 1001)\n"
            "    rpcnode keygen <FILE>\n\nOPTIONS:\n",
            v->text);
     for (size_t i = 0; i < TABLE_ROWS; i++) {
@@ -296,6 +300,16 @@ static int check_required(const struct options *o, const struct version *v,
                      table[i].value_name);
     }
     return missing ? usage_fault(message) : -1;
+}
+
+bool options_signals(const struct options *o, sigset_t *ret)
+{
+    sigemptyset(ret);
+    if (o->graceful_term)
+        sigaddset(ret, SIGTERM);
+    if (o->ws_close_over_ms > 0)
+        sigaddset(ret, SIGUSR1);
+    return o->graceful_term || o->ws_close_over_ms > 0;
 }
 
 int options_parse(struct options *o, const struct version *v, int argc, char **argv)

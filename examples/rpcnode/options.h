@@ -2,6 +2,7 @@
 #ifndef RPCNODE_OPTIONS_H
 #define RPCNODE_OPTIONS_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ struct options {
     const char *name;
     const char *host;
     const char *log_requests;
+    const char *log_websockets;
     const char *gossip_dir;
     const char *report_version;
     const char *peers[MAX_PEERS];
@@ -51,6 +53,7 @@ struct options {
     uint64_t crash_after_ms;
     uint64_t hang_after_ms;
     uint64_t exit_ms;
+    uint64_t ws_close_over_ms;
     uint64_t delay_ms;
 
     uint64_t init_files;
@@ -73,6 +76,9 @@ struct options {
     bool require_tower;
     bool no_wait;
 };
+
+/* The signals that this node takes by itself; false: none. */
+bool options_signals(const struct options *o, sigset_t *ret);
 
 /* Parse. Returns -1 to go on, else the exit status (help, version and faults are printed here). */
 int options_parse(struct options *o, const struct version *v, int argc, char **argv);

@@ -92,6 +92,7 @@ static bool serve_request(struct node *node, struct conn *c, const struct http_r
     if (r->upgrade && r->ws_key[0] != '\0' && may_upgrade) {
         ws_write_handshake(&c->out, r->ws_key, node_name(node));
         c->kind = CONN_WS;
+        c->ws_number = node->next_ws++;
         return true;
     }
     if (c->kind == CONN_WS_PORT) {

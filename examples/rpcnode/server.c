@@ -3,7 +3,6 @@
 
 #include "admin.h"
 #include "conn.h"
-#include "ws.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -146,28 +145,32 @@ void server_hang(struct node *node)
 }
 
 /* --graceful-term: what is under way is finished, what is idle is closed. */
-static void on_term(struct node *node, struct source *source, uint32_t events)
+static void end_gracefully(struct node *node)
 {
-    static const char going_away[] = {0x03, (char)0xe9}; /* 1001 */
-    struct signalfd_siginfo info;
     struct conn *next = NULL;
-    (void)events;
-    if (read(source->fd, &info, sizeof(info)) < 0)
-        return;
     log_line("INFO", "SIGTERM: finishing what is under way");
     node->draining = true;
     close_listener(&node->rpc_listener);
     close_listener(&node->ws_listener);
     for (struct conn *c = node->conns; c != NULL; c = next) {
         next = c->next;
-        if (c->kind == CONN_WS) {
-            ws_write_frame(&c->out, WS_CLOSE, going_away, sizeof(going_away));
-            c->closing = true;
-            conn_mark(node, c);
-        } else if (c->in.n == 0 && c->out.n == 0) {
+        if (c->kind == CONN_WS)
+            ws_go_away(node, c);
+        else if (c->in.n == 0 && c->out.n == 0)
             conn_close(node, c);
-        }
     }
+}
+
+static void on_signal(struct node *node, struct source *source, uint32_t events)
+{
+    struct signalfd_siginfo info;
+    (void)events;
+    if (read(source->fd, &info, sizeof(info)) < 0)
+        return;
+    if (info.ssi_signo == SIGTERM)
+        end_gracefully(node);
+    else
+        ws_close_over(node, node->options->ws_close_over_ms);
 }
 
 static bool still_serving(const struct node *node)
@@ -199,6 +202,9 @@ static int run_timer(struct node *node, enum timer timer)
     case TIMER_GOSSIP:
         gossip_check(node);
         node->due_ns[TIMER_GOSSIP] = now_mono_ns() + GOSSIP_POLL_MS * NS_PER_MS;
+        break;
+    case TIMER_CLOSE_WS:
+        ws_close_due(node);
         break;
     case TIMER_COUNT:
         break;
@@ -260,14 +266,12 @@ static int open_sources(struct node *node)
     watch(node, &node->admin_listener);
     node->slot_event = (struct source){.on_event = on_slot, .fd = node->slot_event_fd};
     watch(node, &node->slot_event);
-    if (node->options->graceful_term) {
-        sigset_t set;
-        sigemptyset(&set);
-        sigaddset(&set, SIGTERM); /* blocked in main, before any thread */
-        node->term_signal = (struct source){.on_event = on_term,
-                                            .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
-        watch(node, &node->term_signal);
-    }
+    sigset_t set;
+    if (!options_signals(node->options, &set)) /* blocked in main, before any thread */
+        return 0;
+    node->signals = (struct source){.on_event = on_signal,
+                                    .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+    watch(node, &node->signals);
     return 0;
 }
 

@@ -307,6 +307,43 @@ def test_slots_on_the_websocket(node):
                 ws.receive_json()
 
 
+def frames_of(ws, most):
+    """Its next frames: an end of them, also where it is never closed."""
+    return (ws.receive_frame() for _ in range(most))
+
+
+@pytest.mark.parametrize("how", ["command", "signal"])
+def test_websockets_closed_one_after_the_other(tmp_path, how):
+    log = tmp_path / "ws.log"
+    with RpcNode(tmp_path / "n", args=["--ws-close-over", 1000, "--log-websockets", log]) as n:
+        clients = [WsClient(n.ws_port) for _ in range(20)]
+        try:
+            for ws in clients:
+                ws.subscribe_slots()
+                ws.next_slot()
+            if how == "signal":
+                n.signal(signal.SIGUSR1)
+            else:
+                assert n.admin("close-websockets", "1").returncode == 0
+            wait_for(lambda: "closing" in log.read_text(), "the first to be closed")
+            with WsClient(n.ws_port) as late:
+                late.subscribe_slots()
+                assert n.admin("close-websockets", "0").returncode == 0     # asked again: it is under way
+                for ws in clients:
+                    assert next(f for f in frames_of(ws, 500) if f[0] == 8)[1] == b"\x03\xe9"
+                assert late.next_slot() > 0 and n.health() in ("ok", "unknown")
+            rows = [line.split() for line in log.read_text().splitlines()]
+            at = sorted(int(r[4]) for r in rows if r[0] == "closing")
+            assert len(at) == 20 and 0.7e9 < at[-1] - at[0] < 3e9
+            first = {r[1]: int(r[2]) for r in rows if r[0] == "first"}
+            last = {r[1]: r for r in rows if r[0] == "last"}
+            assert all(int(last[k][3]) == int(last[k][2]) - first[k] + 1 for k in last) and len(last) >= 19
+        finally:
+            for ws in clients:
+                ws.close()
+    assert rpcnode.run("--ledger", tmp_path, "close-websockets", "soon").returncode == 1
+
+
 def test_websocket_on_the_http_port(tmp_path):
     with RpcNode(tmp_path / "n", args=["--ws-on-rpc-port"]) as n:
         with WsClient(n.rpc_port) as ws:
