@@ -6,6 +6,7 @@
 #include "engine/guard.h"
 #include "engine/hole.h"
 #include "engine/prober.h"
+#include "engine/sockets.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
@@ -287,8 +288,11 @@ static int take_journal(struct session *s, struct status_view *v, struct err *er
     str_format(v->upgrade, sizeof(v->upgrade), "%s", s->up.id);
     str_format(v->version_from, sizeof(v->version_from), "%s", s->up.version_from);
     str_format(v->version_to, sizeof(v->version_to), "%s", s->up.version_to);
-    if (s->open)
+    if (s->open) {
         prober_words(s->j, s->up.id, v->probe, sizeof(v->probe));
+        sockets_words(s->j, s->up.id, s->up.flipped ? s->up.from : s->up.to, v->sockets,
+                      sizeof(v->sockets));
+    }
     cleanup_free char *lock = x_asprintf("%s/lock", s->side[GREEN]->traffic.flag_dir);
     v->busy = sys_lock_held(lock, v->lock, sizeof(v->lock));
     if (!s->j)

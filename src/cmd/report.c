@@ -2,6 +2,7 @@
 #include "observe/report.h"
 #include "cmd/session.h"
 #include "engine/prober.h"
+#include "engine/sockets.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
@@ -140,6 +141,8 @@ static int run(const struct cmd_call *call, struct err *err)
         journal_probes_each(s.j, r.up.id, take_run, probes, err) == 0 &&
         read_probe(cmd_option(call, "probe"), probes, err) == 0) {
         r.probes = probes;
+        for (int c = GREEN; c < COLOURS; c++)
+            sockets_words(s.j, r.up.id, (enum colour)c, r.sockets[c], sizeof(r.sockets[c]));
         rc = write_page(call, &r, err);
     }
     report_done(&r);

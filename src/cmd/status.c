@@ -54,6 +54,8 @@ static void print_header(const struct status_view *v, struct str *out)
     str_addf(out, "%-10s %s\n", "Traffic:", v->traffic);
     if (*v->probe)
         str_addf(out, "%-10s %s\n", "Probe:", v->probe);
+    if (*v->sockets)
+        str_addf(out, "%-10s %s\n", "Sockets:", v->sockets);
     for (size_t i = 0; i < v->notes.n; i++)
         str_addf(out, "%-10s %s\n", "Note:", v->notes.v[i]);
 }
@@ -106,11 +108,12 @@ static void print_json(const struct status_view *v)
     for (size_t i = 0; i < v->notes.n; i++)
         json_array_append_new(notes, json_string(v->notes.v[i]));
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:o, s:o, s:s}", "service",
-        v->service, "live", colour_name(v->live), "version", v->live_version, "upgrade", v->upgrade,
-        "state", state_name(v->state), "deadline", v->deadline, "guard", v->guard, "lock", v->lock,
-        "flags", colour_name(v->flag), "contradiction", v->contradiction, "traffic", v->traffic,
-        "probe", v->probe, "colours", colours, "notes", notes, "next", next_command(v));
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:o, s:o, s:s}",
+        "service", v->service, "live", colour_name(v->live), "version", v->live_version, "upgrade",
+        v->upgrade, "state", state_name(v->state), "deadline", v->deadline, "guard", v->guard,
+        "lock", v->lock, "flags", colour_name(v->flag), "contradiction", v->contradiction,
+        "traffic", v->traffic, "probe", v->probe, "websockets", v->sockets, "colours", colours,
+        "notes", notes, "next", next_command(v));
     json_dumpf(root, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(root);

@@ -27,7 +27,7 @@ static const struct step_ops *const ops_of[ACT_MAX] = {
     [ACT_RELEASE] = &step_release,     [ACT_LET_GO] = &step_let_go,
     [ACT_GIVE_BACK] = &step_give_back, [ACT_SHADOW] = &step_shadow,
     [ACT_PROBE] = &step_probe,         [ACT_BASELINE] = &step_baseline,
-    [ACT_RETIRE] = &step_retire,
+    [ACT_RETIRE] = &step_retire,       [ACT_WEBSOCKETS] = &step_websockets,
 };
 
 /* Events go to the screen and, but for progress, to the journal. */

@@ -2,6 +2,7 @@
 
 #include "engine/hole.h"
 #include "engine/prober.h"
+#include "engine/sockets.h"
 #include "plan/plan.h"
 #include "sys/clock.h"
 #include "sys/fault.h"
@@ -235,6 +236,7 @@ static int finish(struct engine *e, struct err *err)
         return prober_broken(e) ? promote_failed(e, err) : finish_failed(e, err);
     if (flow_enter(e, STATE_PROMOTED, true, err) < 0)
         return -1;
+    sockets_tell(e, e->up->from);
     flow_readme(e);
     return 0;
 }

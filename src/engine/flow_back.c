@@ -2,6 +2,7 @@
 #include "engine/flow_internal.h"
 
 #include "engine/prober.h"
+#include "engine/sockets.h"
 #include "plan/plan.h"
 #include "sys/clock.h"
 
@@ -143,6 +144,7 @@ static int rollback(struct engine *e, const char *why, struct err *err)
     }
     if (flow_enter(e, STATE_ROLLED_BACK, false, err) < 0)
         return -1;
+    sockets_tell(e, e->up->to);
     flow_readme(e);
     return 0;
 }
@@ -203,6 +205,7 @@ int flow_cleanup(struct engine *e, struct err *err)
             err_hint(err, "changeover cleanup (tries again); live is not touched");
         return -1;
     }
+    sockets_tell(e, promoted ? e->up->from : e->up->to);
     prober_tell(e);
     struct upgrade was = *e->up;
     if (journal_begin(e->j, err) < 0)

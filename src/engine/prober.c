@@ -382,7 +382,7 @@ void prober_tell(struct engine *e)
         event_note(&e->tee, "the probe: %s", words);
     prober_websocket_words(e->j, e->up->id, words, sizeof(words));
     if (*words)
-        event_note(&e->tee, "websockets: %s", words);
+        event_note(&e->tee, "the probe's websockets: %s", words);
 }
 
 void prober_end(struct engine *e)

@@ -1,6 +1,7 @@
 /* What the probes of an upgrade found, in a line: from the journal, so also of runs that were
  * killed. */
 #include "engine/prober_internal.h"
+#include "engine/sockets.h"
 
 #include "format/json.h"
 
@@ -11,7 +12,8 @@ struct sums {
     double runs, sent, lost, twice, gap, p99[3], p99_all;
     double holds, pause, waited, held_lost, left;
     double executed, executed_twice;
-    double sockets, stayed, drops, closed, reconnects, missed, away;
+    double sockets, stayed, drops, closed, reconnects, first_try, missed, silent;
+    double away[2], away_n; /* the first events after a drop: median and longest, of how many */
     char broken[256];
 };
 
@@ -22,13 +24,20 @@ static double number(const json_t *j, const char *key)
 
 static void add_sockets(struct sums *s, const json_t *ws)
 {
+    const json_t *away = json_object_get(ws, "first_event_ms");
     s->sockets = fmax(s->sockets, number(ws, "wanted"));
     s->stayed = s->runs > 1 ? fmin(s->stayed, number(ws, "stayed")) : number(ws, "stayed");
     s->drops += number(ws, "drops");
     s->closed += number(ws, "closed");
     s->reconnects += number(ws, "reconnects");
+    s->first_try += number(ws, "first_try");
     s->missed += number(ws, "missed") + number(ws, "missed_away");
-    s->away = fmax(s->away, number(ws, "longest_away_ms"));
+    s->silent += number(ws, "silent");
+    s->away[1] = fmax(s->away[1], number(away, "max"));
+    if (number(away, "count") > s->away_n) { /* medians do not add up: that of most of them */
+        s->away_n = number(away, "count");
+        s->away[0] = number(away, "p50");
+    }
 }
 
 static void add_hold(struct sums *s, const json_t *hold)
@@ -44,7 +53,7 @@ static int add_run(void *ctx, const char *upgrade unused, const char *part, cons
 {
     static const char *const windows[] = {"before", "during", "after"};
     struct sums *s = ctx;
-    if (str_eq(part, BASELINE) || str_ends(part, PROBER_SERIES))
+    if (str_eq(part, BASELINE) || str_ends(part, PROBER_SERIES) || str_starts(part, SOCKETS_PART))
         return 0;
     cleanup_json json_t *j = json_loads(text, 0, NULL);
     const json_t *w = json_object_get(j, "windows");
@@ -135,18 +144,22 @@ void prober_short_words(struct journal *j, const char *upgrade, char *buf, size_
 void prober_websocket_words(struct journal *j, const char *upgrade, char *buf, size_t size)
 {
     struct sums s;
-    char away[24];
+    char median[24], most[24];
     buf[0] = '\0';
     if (!sum_up(j, upgrade, &s) || !(s.sockets > 0))
         return;
     cleanup_str struct str out = {.max = size - 1};
-    str_addf(
-        &out,
-        "%.0f held open, %.0f stayed, %.0f dropped (%.0f with a close frame), %.0f reconnected",
-        s.sockets, s.stayed, s.drops, s.closed, s.reconnects);
-    if (s.away > 0)
-        str_addf(&out, "; the first event came at most %s after the drop",
-                 ms(away, sizeof(away), s.away));
+    str_addf(&out, "%.0f held open, %.0f never dropped", s.sockets, s.stayed);
+    if (s.drops > 0)
+        str_addf(&out,
+                 ", %.0f dropped (%.0f with a close frame), %.0f reconnected (%.0f at the first "
+                 "try)",
+                 s.drops, s.closed, s.reconnects, s.first_try);
+    if (s.away_n > 0)
+        str_addf(&out, "; the first event came %s after the drop (median), at most %s",
+                 ms(median, sizeof(median), s.away[0]), ms(most, sizeof(most), s.away[1]));
+    if (s.silent > 0)
+        str_addf(&out, "; %.0f have had no event since", s.silent);
     str_addf(&out, "; %.0f events missed", s.missed);
     str_format(buf, size, "%s", str_cstr(&out));
 }

@@ -1,7 +1,7 @@
 /* Steps that act on an instance: hooks, preflight, validate, start, boot, priority, stop. */
 #include "driver/facts.h"
-#include "engine/engine.h"
 #include "engine/prober_trial.h"
+#include "engine/sockets.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -136,6 +136,7 @@ static int stop_apply(struct engine *e, const struct plan_step *s, char *result,
     /* Failover must not send requests to a side that goes away. */
     if (e->traffic && e->traffic->failover(&e->ctx, false, err) < 0)
         return -1;
+    sockets_stopping(e, s->colour);
     if (e->runtime->stop(&e->ctx, s->colour, err) < 0) {
         if (err->code == ERR_TIMEOUT)
             err->code = ERR_GATE;

@@ -1,6 +1,8 @@
 /* Steps that move traffic: preview, flip, proof, drain. A spec with traffic.driver none has no
  * traffic driver, and these steps say so and pass. */
+#include "engine/drain.h"
 #include "engine/prober.h"
+#include "engine/sockets.h"
 #include "sys/clock.h"
 
 #include <stdio.h>
@@ -60,7 +62,10 @@ static int flip_apply(struct engine *e, const struct plan_step *s, char *result,
     char words[24];
     snprintf(result, STEP_RESULT, "%s has the traffic; the switch took %s", colour_name(s->colour),
              clock_words(words, sizeof(words), sys_clock_mono() - begun));
-    return journal_flip(e->j, e->up, s->colour, err);
+    if (journal_flip(e->j, e->up, s->colour, err) < 0)
+        return -1;
+    sockets_flipped(e, colour_other(s->colour));
+    return 0;
 }
 
 static int flip_undo(struct engine *e, const struct plan_step *s, struct err *err)
@@ -118,6 +123,7 @@ static int drain_late(const struct plan_step *s, const struct traffic_load *l, s
 /* One drain in progress. */
 struct drain {
     const struct spec_traffic *t;
+    bool websockets;          /* wait for those too */
     nsec_t begun, busy_since; /* busy_since: since when it has not been quiet */
     int zeros;                /* quiet looks in a row */
     struct traffic_load load;
@@ -151,7 +157,7 @@ static bool drained(const struct engine *e, const struct plan_step *s, const str
     if (e->hold_until) /* while requests wait, websockets are not waited for */
         return d->zeros >= HOLD_ZEROS;
     return d->zeros >= DRAIN_ZEROS &&
-           (d->load.websockets <= prober_websockets(e, s->colour) || e->drop ||
+           (!d->websockets || d->load.websockets <= prober_websockets(e, s->colour) || e->drop ||
             sys_clock_mono() - d->begun >= d->t->drain_websockets);
 }
 
@@ -166,18 +172,11 @@ static void drain_progress(struct engine *e, const struct plan_step *s, const st
     prober_progress(e, text, sys_clock_mono() - from, most);
 }
 
-static int drain_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+int drain_wait(struct engine *e, const struct plan_step *s, bool websockets,
+               struct traffic_load *ret, struct err *err)
 {
-    struct instance_facts inst = {0};
-    if (!e->traffic)
-        return 0;
-    if (e->runtime->inspect(&e->ctx, s->colour, &inst, err) < 0)
-        return -1;
-    if (inst.state != INSTANCE_RUNNING) {
-        snprintf(result, STEP_RESULT, "%s does not run: nothing to drain", colour_name(s->colour));
-        return 0;
-    }
-    struct drain d = {.t = &e->ctx.side[s->colour]->traffic, .begun = sys_clock_mono()};
+    struct drain d = {
+        .t = &e->ctx.side[s->colour]->traffic, .websockets = websockets, .begun = sys_clock_mono()};
     d.busy_since = d.begun;
     for (;;) {
         if (driver_poll(&e->ctx))
@@ -190,9 +189,33 @@ static int drain_apply(struct engine *e, const struct plan_step *s, char *result
         drain_progress(e, s, &d);
         sys_sleep(d.zeros ? DRAIN_LOOK : 2 * DRAIN_LOOK);
     }
-    snprintf(result, STEP_RESULT,
-             "%s has no request in flight; %d websocket%s left, which its stop closes",
-             colour_name(s->colour), d.load.websockets, d.load.websockets == 1 ? "" : "s");
+    *ret = d.load;
+    return 0;
+}
+
+static int drain_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    struct instance_facts inst = {0};
+    struct traffic_load l = {0};
+    if (!e->traffic)
+        return 0;
+    if (e->runtime->inspect(&e->ctx, s->colour, &inst, err) < 0)
+        return -1;
+    if (inst.state != INSTANCE_RUNNING) {
+        snprintf(result, STEP_RESULT, "%s does not run: nothing to drain", colour_name(s->colour));
+        return 0;
+    }
+    bool spread = !e->hold_until && e->ctx.side[s->colour]->stop.websockets.spread > 0;
+    sockets_seen(e, s->colour);
+    if (drain_wait(e, s, true, &l, err) < 0)
+        return -1;
+    if (l.websockets)
+        snprintf(result, STEP_RESULT, "%s has no request in flight; %d websocket%s left, which %s",
+                 colour_name(s->colour), l.websockets, l.websockets == 1 ? "" : "s",
+                 spread ? "it is told to close next" : "its stop closes");
+    else
+        snprintf(result, STEP_RESULT, "%s has no request in flight and no websocket open",
+                 colour_name(s->colour));
     return 0;
 }
 

@@ -146,7 +146,8 @@ must_check int journal_events_each(struct journal *j, const char *upgrade, int l
                                    journal_event_fn *fn, void *ctx, struct err *err);
 
 /* What a probe of an upgrade found, as JSON text, by the name of its part ("baseline",
- * "promote/probe 1"). set: the same part again takes the place of the one before. */
+ * "promote/probe 1"; "websockets green" is the proxy's count of them). set: the same part again
+ * takes the place of the one before. */
 must_check int journal_probe_set(struct journal *j, const char *upgrade, const char *part,
                                  const char *json, struct err *err);
 /* 1 found (appended to ret), 0 not. */

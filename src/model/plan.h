@@ -34,6 +34,7 @@ enum plan_action {
     ACT_PRIORITY, /* priority of live for the new side */
     ACT_BAKE,     /* gate watched for a while */
     ACT_DRAIN,
+    ACT_WEBSOCKETS, /* told to close them one after the other */
     ACT_STOP,
     ACT_DESTROY,   /* one volume of the loser */
     ACT_RETIRE,    /* or kept, under another name */

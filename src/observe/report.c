@@ -248,6 +248,19 @@ static void data(const struct report *r, struct str *out)
     }
 }
 
+static void sockets(const struct report *r, struct str *out)
+{
+    bool any = false;
+    for (int c = GREEN; c < COLOURS; c++) {
+        if (!*r->sockets[c])
+            continue;
+        str_add(out, any ? "<p>" : "<h2>Websockets through the proxy</h2><p>");
+        html_textf(out, "%s.", r->sockets[c]);
+        str_add(out, "</p>");
+        any = true;
+    }
+}
+
 static void trouble_row(struct str *out, int64_t wall_ns, const char *kind, const char *where,
                         const char *what)
 {
@@ -380,6 +393,7 @@ void report_html(const struct report *r, struct str *out)
     str_add(out, "\n");
     data(r, out);
     str_add(out, "\n");
+    sockets(r, out);
     trouble(r, out);
     str_add(out, "\n");
     report_probe(r, out);

@@ -34,6 +34,9 @@ struct report {
     /* What probes saw, a list (NULL: none), the caller's: each as `probe -o json --series` writes
      * it; one of a promote has beside that "part", "baseline" and, if a limit was, "broken". */
     const json_t *probes;
+    /* What became of the websockets that were open at a side when the traffic left it; "": none
+     * were. */
+    char sockets[COLOURS][256];
 };
 
 /* Appends to out (at most its ceiling: then out->cut). */

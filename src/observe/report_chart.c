@@ -311,17 +311,23 @@ static double value(const json_t *probe, const char *name)
 
 static void sockets_words(const json_t *ws, struct str *out)
 {
+    const json_t *away = json_object_get(ws, "first_event_ms");
     if (!ws)
         return;
     str_add(out, "<p>");
-    html_textf(out,
-               "Websockets: %.0f held open, %.0f stayed, %.0f dropped (%.0f with a close frame), "
-               "%.0f reconnected",
-               value(ws, "wanted"), value(ws, "stayed"), value(ws, "drops"), value(ws, "closed"),
-               value(ws, "reconnects"));
-    if (value(ws, "longest_away_ms") > 0)
-        html_textf(out, "; the first event came at most %.0f ms after the drop",
-                   value(ws, "longest_away_ms"));
+    html_textf(out, "The probe's websockets: %.0f held open, %.0f never dropped",
+               value(ws, "wanted"), value(ws, "stayed"));
+    if (value(ws, "drops") > 0)
+        html_textf(out,
+                   ", %.0f dropped (%.0f with a close frame), %.0f reconnected (%.0f at the first "
+                   "try)",
+                   value(ws, "drops"), value(ws, "closed"), value(ws, "reconnects"),
+                   value(ws, "first_try"));
+    if (value(away, "count") > 0)
+        html_textf(out, "; the first event came %.0f ms after the drop (median), at most %.0f ms",
+                   value(away, "p50"), value(away, "max"));
+    if (value(ws, "silent") > 0)
+        html_textf(out, "; %.0f have had no event since", value(ws, "silent"));
     html_textf(out, "; %.0f events missed.", value(ws, "missed") + value(ws, "missed_away"));
     str_add(out, "</p>");
 }

@@ -1,10 +1,10 @@
 #include "plan/plan.h"
 
+#include "plan/words.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-#define BODIES_SHOWN 3 /* of the probe */
 
 static const char *const phase_names[PHASE_MAX] = {
     [PHASE_PREPARE] = "prepare", [PHASE_PROMOTE] = "promote",   [PHASE_HOLD] = "hold",
@@ -299,31 +299,14 @@ static void add_drain(struct builder *b, enum colour c)
     s->always = true;
 }
 
-/* What the probe sends; it is the new colour's spec that says so. */
-static void describe_probe(struct str *out, const struct spec_probe *p)
+static void add_websockets(struct builder *b, enum colour c)
 {
-    str_addf(out, "probe: as a client would, %d %s a second to %s", p->rate,
-             p->bodies.n ? "POST" : "GET", p->url);
-    for (size_t i = 0; i < p->bodies.n && i < BODIES_SHOWN; i++)
-        str_addf(out, "%s%.80s", i ? ", " : " (", p->bodies.v[i]);
-    if (p->bodies.n > BODIES_SHOWN)
-        str_addf(out, " and %zu more", p->bodies.n - BODIES_SHOWN);
-    if (p->bodies.n)
-        str_add_c(out, ')');
-    if (p->websockets)
-        str_addf(out, " and %d websockets to %s", p->websockets, p->ws_url);
-}
-
-static void describe_limits(struct str *out, const struct spec_probe *p)
-{
-    str_addf(out, "more than %" PRIu64 " lost", p->max_lost);
-    if (p->executed.n)
-        str_addf(out, ", more than %" PRIu64 " executed twice", p->max_twice);
-    if (p->p99_ratio > 0)
-        str_addf(out, ", a p99 over %g x the baseline's (and over %d ms)", p->p99_ratio,
-                 p->p99_floor_ms);
-    if (p->max_gap_ms)
-        str_addf(out, ", more than %d ms without a good answer", p->max_gap_ms);
+    const char *effect = plan_websockets_words(b->goal->side[c], &b->plan->arena);
+    if (!*effect)
+        return;
+    struct plan_step *s = add(b, ACT_WEBSOCKETS, c, "websockets");
+    s->effect = effect;
+    s->always = true;
 }
 
 static void add_baseline(struct builder *b)
@@ -336,13 +319,13 @@ static void add_baseline(struct builder *b)
     if (!p->on)
         return;
     struct plan_step *s = add(b, ACT_BASELINE, g->from, "baseline");
-    describe_probe(&text, p);
+    plan_probe_words(&text, p);
     str_addf(
         &text,
         "; it reads and changes nothing; first %s of %s as the baseline, then on beside all that "
         "follows; if after the flip it sees ",
         clock_words(words, sizeof(words), p->baseline), colour_name(g->from));
-    describe_limits(&text, p);
+    plan_limits_words(&text, p);
     if (g->hold)
         str_addf(&text,
                  ", beside the pause in which requests wait (then it sends ever fewer; one that is "
@@ -364,7 +347,7 @@ static void add_probe(struct builder *b)
     if (!p->on)
         return;
     struct plan_step *s = add(b, ACT_PROBE, b->goal->to, "probe");
-    describe_probe(&text, p);
+    plan_probe_words(&text, p);
     s->effect =
         TEXT(b,
              "%s; it reads and changes nothing; beside all that follows, for what becomes of "
@@ -527,6 +510,7 @@ static void make_finish(struct builder *b)
         add_drain(b, from);
         add_hook(b, from, "before_stop");
         add_boot(b, from, false);
+        add_websockets(b, from);
         add_stop(b, from, "stop");
     }
     add_hook(b, b->goal->to, "after_promote");
@@ -551,6 +535,8 @@ static void make_rollback(struct builder *b)
     }
     struct plan_step *s = add(b, ACT_BOOT_OFF, g->to, "loser-boot-off");
     s->effect = TEXT(b, "%s stays down after a reboot", colour_name(g->to));
+    if (g->after_flip && !g->held)
+        add_websockets(b, g->to);
     add_stop(b, g->to, "stop");
     if (g->held)
         add_give_back(b);

@@ -8,6 +8,9 @@ void plan_make(enum plan_phase phase, const struct plan_goal *goal, struct plan 
 void plan_done(struct plan *p);
 #define cleanup_plan cleanup(plan_done)
 
+/* A service that is told to close its websockets has so much more time than it said. */
+#define PLAN_SPREAD_MORE (2 * NSEC_S)
+
 /* The table of what a rollback costs, in the order of the stages; strings live in the arena. */
 void plan_costs(const struct plan_goal *goal, struct arena *arena,
                 struct plan_cost ret[PLAN_COSTS]);

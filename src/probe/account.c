@@ -298,4 +298,5 @@ void probe_result_done(struct probe_result *r)
 {
     hist_done(&r->latency);
     hist_done(&r->lateness);
+    hist_done(&r->ws.away);
 }

@@ -95,8 +95,8 @@ struct wsock {
     enum sock_state state;
     unsigned attempts; /* since it was last open */
     bool was_open, dropped, close_frame, first_event_due;
-    nsec_t due; /* away: when to dial; dialling, upgrading: when to give up */
-    nsec_t dropped_at;
+    nsec_t due;        /* away: when to dial; dialling, upgrading: when to give up */
+    nsec_t dropped_at; /* the first drop since its last event */
     int64_t last_slot; /* -1: none yet */
     char key[32];
     struct str in, message, out;
@@ -234,6 +234,12 @@ int channel_take(struct probe *p, struct wsock *s);
 ssize_t channel_send(struct wsock *s, const char *bytes, size_t n);
 ssize_t channel_recv(struct wsock *s, char *buf, size_t n);
 void channel_close(struct probe *p, struct wsock *s);
+
+/* events.c: what the figures of a websocket are made of. dropped: one that was open. opened: head
+ * is the answer to the upgrade. take: the params of a notification. */
+void events_dropped(struct probe *p, struct wsock *s, nsec_t now);
+void events_opened(struct probe *p, struct wsock *s, const char *head);
+void events_take(struct probe *p, struct wsock *s, const json_t *params, nsec_t now);
 
 /* sockets.c */
 int sockets_start(struct probe *p, struct err *err);

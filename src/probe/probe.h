@@ -103,9 +103,16 @@ struct probe_sockets {
     uint64_t refused;               /* attempts that failed */
     char refused_why[104];          /* the last of them */
     uint64_t gaps, missed;          /* slots skipped while open */
-    uint64_t missed_away;           /* slots between drop and return */
-    uint64_t backward;              /* slots that ran backwards */
-    nsec_t longest_away;            /* from the drop to the first event after it */
+    uint64_t missed_away; /* slots between the last before a drop and the first after it */
+    uint64_t again;       /* slots that came after it although they had come before it */
+    uint64_t backward;    /* slots that ran backwards while open */
+    struct hist away;     /* from the drop to the first event after it */
+    unsigned silent;      /* dropped, and no event since */
+    unsigned n_by;        /* by whose answer they were opened again, where it says */
+    struct {
+        char name[48];
+        uint64_t reconnects;
+    } by[PROBE_COLOURS];
 };
 
 /* A planned pause: probe_hold(). */

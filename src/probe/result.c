@@ -83,20 +83,36 @@ static void executed_text(const struct probe_executed *e, struct str *out)
     str_add(out, e->failed ? "; a log could not be read\n" : "\n");
 }
 
+static void drops_text(const struct probe_sockets *w, struct str *out)
+{
+    char median[32], most[32];
+    str_addf(out,
+             "  %-16s%llu (%llu with a close frame); %llu reconnected, %llu of them at the "
+             "first try",
+             "  drops", (unsigned long long)w->drops, (unsigned long long)w->closed,
+             (unsigned long long)w->reconnects, (unsigned long long)w->first_try);
+    for (unsigned i = 0; i < w->n_by; i++)
+        str_addf(out, "%s%s %llu", i ? ", " : " (", w->by[i].name,
+                 (unsigned long long)w->by[i].reconnects);
+    str_add(out, w->n_by ? ")\n" : "\n");
+    if (w->away.n)
+        str_addf(out, "  %-16s%s after the drop (median), at most %s\n", "  first event",
+                 ms(median, sizeof(median), hist_at(&w->away, 0.5)),
+                 ms(most, sizeof(most), w->away.max));
+    if (w->silent)
+        str_addf(out, "  %-16s%u dropped ones have had no event since\n", "  silent", w->silent);
+    str_addf(out, "  %-16s%llu from the drop to the first event, %llu came twice\n",
+             "  missed slots", (unsigned long long)w->missed_away, (unsigned long long)w->again);
+}
+
 static void sockets_text(const struct probe_sockets *w, struct str *out)
 {
-    char buf[32];
     if (!w->wanted)
         return;
     str_addf(out, "  %-16s%u of %u open, %u never dropped, %llu events\n", "websockets", w->open,
              w->wanted, w->stayed, (unsigned long long)w->events);
     if (w->drops)
-        str_addf(out,
-                 "  %-16s%llu (%llu with a close frame), %llu reconnected, %llu of them at the "
-                 "first try; longest away %s, %llu slots missed meanwhile\n",
-                 "  drops", (unsigned long long)w->drops, (unsigned long long)w->closed,
-                 (unsigned long long)w->reconnects, (unsigned long long)w->first_try,
-                 ms(buf, sizeof(buf), w->longest_away), (unsigned long long)w->missed_away);
+        drops_text(w, out);
     if (w->refused)
         str_addf(out, "  %-16s%llu attempts, the last: %s\n", "  refused",
                  (unsigned long long)w->refused,
@@ -197,15 +213,35 @@ json_t *result_hist_json(const struct hist *h)
 
 static json_t *sockets_json(const struct probe_sockets *w)
 {
-    json_t *j = json_pack("{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:o}", "wanted",
-                          (json_int_t)w->wanted, "open", (json_int_t)w->open, "stayed",
-                          (json_int_t)w->stayed, "ever_open", (json_int_t)w->ever_open, "events",
-                          (json_int_t)w->events, "drops", (json_int_t)w->drops, "closed",
-                          (json_int_t)w->closed, "reconnects", (json_int_t)w->reconnects,
-                          "first_try", (json_int_t)w->first_try, "refused", (json_int_t)w->refused,
-                          "gaps", (json_int_t)w->gaps, "missed", (json_int_t)w->missed,
-                          "missed_away", (json_int_t)w->missed_away, "backward",
-                          (json_int_t)w->backward, "longest_away_ms", in_ms(w->longest_away));
+    const struct {
+        const char *key;
+        uint64_t n;
+    } numbers[] = {
+        {"wanted", w->wanted},
+        {"open", w->open},
+        {"stayed", w->stayed},
+        {"ever_open", w->ever_open},
+        {"events", w->events},
+        {"drops", w->drops},
+        {"closed", w->closed},
+        {"reconnects", w->reconnects},
+        {"first_try", w->first_try},
+        {"refused", w->refused},
+        {"gaps", w->gaps},
+        {"missed", w->missed},
+        {"missed_away", w->missed_away},
+        {"again", w->again},
+        {"backward", w->backward},
+        {"silent", w->silent},
+    };
+    json_t *j = json_object(), *by = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        json_object_set_new(j, numbers[i].key, count(numbers[i].n));
+    for (unsigned i = 0; i < w->n_by; i++)
+        json_object_set_new(by, w->by[i].name, count(w->by[i].reconnects));
+    json_object_set_new(j, "reconnects_by", by);
+    json_object_set_new(j, "first_event_ms", result_hist_json(&w->away));
+    json_object_set_new(j, "longest_away_ms", in_ms(w->away.max));
     if (*w->refused_why)
         json_object_set_new(j, "refused_why", json_string(w->refused_why));
     return j;

@@ -140,7 +140,8 @@ static void wake_ready(struct probe *p, struct watch *w, uint32_t events)
 static bool all_over(const struct probe *p)
 {
     return p->sending_over && !p->r.in_flight &&
-           (p->r.ws.open == p->r.ws.wanted || p->now > p->over_at + SOCKETS_GRACE);
+           ((p->r.ws.open == p->r.ws.wanted && !p->r.ws.silent) ||
+            p->now > p->over_at + SOCKETS_GRACE);
 }
 
 static void *probe_main(void *ctx)
@@ -278,16 +279,18 @@ static void gap_until_now(const struct probe *p, struct probe_result *r)
 
 void probe_snapshot(struct probe *p, struct probe_result *ret)
 {
-    struct hist latency = ret->latency, lateness = ret->lateness;
+    struct hist latency = ret->latency, lateness = ret->lateness, away = ret->ws.away;
     pthread_mutex_lock(&p->lock);
     assert_sum(p);
     hist_copy(&latency, &p->r.latency);
     hist_copy(&lateness, &p->r.lateness);
+    hist_copy(&away, &p->r.ws.away);
     *ret = p->r;
     gap_until_now(p, ret);
     pthread_mutex_unlock(&p->lock);
     ret->latency = latency;
     ret->lateness = lateness;
+    ret->ws.away = away;
 }
 
 bool probe_finished(struct probe *p)

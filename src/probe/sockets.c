@@ -1,5 +1,5 @@
-/* Websocket subscriptions held open beside the requests: who was dropped, who came back at the
- * first try, which slots were missed. */
+/* Websocket subscriptions held open beside the requests: their connections. What is counted of them
+ * is in events.c. */
 #include "net/ws.h"
 #include "probe/internal.h"
 #include "sys/clock.h"
@@ -44,13 +44,7 @@ static void sock_lost(struct probe *p, struct wsock *s)
     channel_close(p, s);
     nsec_t now = sys_clock_mono();
     if (s->state == SOCK_OPEN) {
-        p->r.ws.open--;
-        p->r.ws.drops++;
-        p->r.ws.closed += s->close_frame;
-        if (!s->dropped)
-            p->r.ws.stayed--;
-        s->dropped = true;
-        s->dropped_at = now;
+        events_dropped(p, s, now);
         s->attempts = 0;
         s->due = now + DIAL_AFTER_DROP;
     } else {
@@ -103,56 +97,22 @@ static void sock_dial(struct probe *p, struct wsock *s)
         sock_refused(p, s, strerror(errno));
 }
 
-static void sock_opened(struct probe *p, struct wsock *s)
+/* head: the answer that opened it. */
+static void sock_opened(struct probe *p, struct wsock *s, const char *head)
 {
-    struct probe_sockets *r = &p->r.ws;
     s->state = SOCK_OPEN;
-    s->first_event_due = s->was_open;
-    r->open++;
-    if (!s->was_open) {
-        r->ever_open++;
-        r->stayed++;
-    } else {
-        r->reconnects++;
-        r->first_try += s->attempts == 1;
-    }
-    s->was_open = true;
+    events_opened(p, s, head);
     const char *subscribe = p->o.ws_subscribe ? p->o.ws_subscribe : default_subscribe;
     if (*subscribe)
         sock_send_frame(p, s, WS_TEXT, subscribe, strlen(subscribe));
-}
-
-static void count_slot(struct probe *p, struct wsock *s, int64_t slot)
-{
-    struct probe_sockets *r = &p->r.ws;
-    int64_t skipped = s->last_slot >= 0 ? slot - s->last_slot - 1 : 0;
-    if (s->first_event_due) {
-        r->missed_away += skipped > 0 ? (uint64_t)skipped : 0;
-    } else if (skipped > 0) {
-        r->gaps++;
-        r->missed += (uint64_t)skipped;
-    }
-    if (skipped < 0)
-        r->backward++;
-    s->last_slot = slot;
 }
 
 static void sock_message(struct probe *p, struct wsock *s)
 {
     json_t *j = json_loadb(str_cstr(&s->message), s->message.len, 0, NULL);
     const json_t *params = json_object_get(j, "params");
-    if (params) {
-        p->r.ws.events++;
-        const json_t *slot = json_object_get(json_object_get(params, "result"), "slot");
-        if (json_is_integer(slot))
-            count_slot(p, s, json_integer_value(slot));
-        if (s->first_event_due) {
-            nsec_t away = sys_clock_mono() - s->dropped_at;
-            if (away > p->r.ws.longest_away)
-                p->r.ws.longest_away = away;
-            s->first_event_due = false;
-        }
-    }
+    if (params)
+        events_take(p, s, params, sys_clock_mono());
     json_decref(j);
     str_clear(&s->message);
 }
@@ -210,9 +170,10 @@ static void sock_take(struct probe *p, struct wsock *s)
             sock_refused(p, s, why.msg);
             return;
         }
+        cleanup_free char *head = x_strndup(s->in.buf, (size_t)n);
         memmove(s->in.buf, s->in.buf + n, s->in.len - (size_t)n);
         s->in.len -= (size_t)n;
-        sock_opened(p, s);
+        sock_opened(p, s, head);
     }
     if (s->state == SOCK_OPEN && s->in.len)
         sock_frames(p, s);

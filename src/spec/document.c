@@ -49,6 +49,8 @@ static const char head[] =
     "| `${config.NAME}` | a value of `config`, the colour's over the common one |\n"
     "| `${identity}`, `${identity.N}` | the colour's first identity file, the N-th counted from 0 "
     "|\n"
+    "| `${spread}`, `${spread_ms}` | the time of `stop.websockets`, in seconds and in "
+    "milliseconds |\n"
     "| `${slot}` | in `shadow.requests` only: a slot that both colours have; a text that is "
     "nothing "
     "else becomes a number |\n"

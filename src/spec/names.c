@@ -79,6 +79,19 @@ static bool identity_value(const struct colour_side *s, const char *index, struc
     return true;
 }
 
+/* The time of stop.websockets in this unit; a fraction where it is no whole number of them. */
+static bool spread_value(struct loader *l, enum colour c, nsec_t unit, struct str *out)
+{
+    static const char shown[] = "stop.websockets.spread";
+    const struct yaml_node *n = node_at(l->root, "stop", "websockets", "spread");
+    nsec_t spread;
+    if (!n || n->kind != YAML_SCALAR || strstr(n->text, "${spread") ||
+        clock_parse(loader_expand(l, c, n->mark, shown, n->text), &spread) < 0)
+        return false;
+    str_addf(out, "%.15g", (double)spread / (double)unit);
+    return true;
+}
+
 static const char *after(const char *name, const char *prefix)
 {
     return str_starts(name, prefix) ? name + strlen(prefix) : NULL;
@@ -110,6 +123,10 @@ static bool name_value(struct loader *l, enum colour c, const char *name, struct
         return volume_value(other, rest, out);
     if ((rest = after(name, "config.")))
         return config_value(own, rest, out);
+    if (str_eq(name, "spread"))
+        return spread_value(l, c, NSEC_S, out);
+    if (str_eq(name, "spread_ms"))
+        return spread_value(l, c, NSEC_MS, out);
     return false;
 }
 
@@ -127,6 +144,8 @@ static void known_names(const struct loader *l, enum colour c, struct strv *ret)
         strv_take(ret, x_asprintf("config.%s", own->config[i].name));
     if (own->identities.n)
         strv_add(ret, "identity");
+    if (node_at(l->root, "stop", "websockets", "spread"))
+        strv_add(ret, "spread");
 }
 
 static void unknown_name(struct loader *l, enum colour c, struct yaml_mark at, const char *shown,

@@ -300,6 +300,45 @@ static void brake_rules(struct loader *l)
                      BRAKE_REQUESTS);
 }
 
+static void stop_websockets_rules(struct loader *l, const struct yaml_node *map)
+{
+    const struct spec *s = l->spec;
+    struct yaml_mark at = loader_mark(l, "stop.websockets");
+    bool command = yaml_get(map, "command"), signal = yaml_get(map, "signal");
+    if (!yaml_get(map, "spread"))
+        loader_wrong(l, at,
+                     "key 'stop.websockets.spread' is missing (the time that the service takes to "
+                     "close them all); write for example `spread: 30s`");
+    if (command == signal)
+        loader_wrong(l, at,
+                     "stop.websockets: %s; write a `command` that tells the service to begin, or "
+                     "a `signal: USR1` to its main process",
+                     command ? "has both `command` and `signal`" : "does not say how it is told");
+    if (signal && s->stop.websockets.signal == s->stop.signal)
+        loader_wrong(l, loader_mark(l, "stop.websockets.signal"),
+                     "stop.websockets.signal: is stop.signal, which ends the service; write "
+                     "another one, or remove stop.websockets");
+    if (s->traffic.websockets == WS_NONE || str_eq(s->traffic.driver, "none"))
+        loader_wrong(l, at,
+                     "stop.websockets: nothing counts the websockets (%s); write `websockets: "
+                     "own_port` or `same_port` under traffic, or remove stop.websockets",
+                     str_eq(s->traffic.driver, "none") ? "traffic.driver: none"
+                                                       : "traffic.websockets: none");
+}
+
+static void stop_rules(struct loader *l)
+{
+    struct spec_stop *s = &l->spec->stop;
+    const struct yaml_pair *stop = yaml_get(l->root, "stop");
+    const struct yaml_pair *command = stop ? yaml_get(stop->value, "command") : NULL;
+    const struct yaml_pair *websockets = stop ? yaml_get(stop->value, "websockets") : NULL;
+    if (command && !yaml_get(command->value, "timeout"))
+        s->command.timeout = s->grace;
+    enum yaml_kind kind = websockets ? websockets->value->kind : YAML_SCALAR;
+    if (kind == YAML_MAP || kind == YAML_NULL)
+        stop_websockets_rules(l, websockets->value);
+}
+
 void loader_rules(struct loader *l)
 {
     struct spec *s = l->spec;
@@ -310,10 +349,7 @@ void loader_rules(struct loader *l)
     version_rule(l);
     volume_rules(l);
     loader_probe_rules(l);
-    const struct yaml_pair *stop = yaml_get(l->root, "stop");
-    const struct yaml_pair *command = stop ? yaml_get(stop->value, "command") : NULL;
-    if (command && !yaml_get(command->value, "timeout"))
-        s->stop.command.timeout = s->stop.grace;
+    stop_rules(l);
     if (s->space.last_floor_bytes > s->space.floor_bytes)
         loader_wrong(
             l, loader_mark(l, "space.last_floor"),

@@ -21,6 +21,22 @@ static const struct schema_key keys[] = {
     ROW("stop.kill", T_BOOL, stop.kill, .fallback = "false",
         .doc = "after the grace, SIGKILL; false = stop there and say so", .example = "true"),
 
+    SECTION("stop.websockets",
+            .doc = "for a service that can close its websockets one after the other: it is told to "
+                   "before it is stopped; without this its stop closes them all at once"),
+    ROW("stop.websockets.spread", T_DURATION, stop.websockets.spread,
+        RANGE(100 * NSEC_MS, NSEC_HOUR), .fallback_doc = "required with stop.websockets",
+        .doc = "the time that the service takes to close them all; `${spread}` in seconds, "
+               "`${spread_ms}` in milliseconds; those left 2 s after it are closed by the stop",
+        .example = "30s"),
+    ROW("stop.websockets.command", T_COMMAND, stop.websockets.command,
+        .doc = "tells it to begin, and returns; may run more than once",
+        .example = "[/opt/example/bin/examplectl, close-websockets, \"${spread}\"]"),
+    ROW("stop.websockets.signal", T_SIGNAL, stop.websockets.signal,
+        .doc = "tells its main process to begin, instead of a command; the service knows the time "
+               "by itself (`${spread}` in runtime.command)",
+        .example = "USR1"),
+
     SECTION("hooks", .doc = "programs run at steps of an upgrade; each may run more than once"),
 #define HOOK(leaf, doc_)                                    \
     {                                                       \

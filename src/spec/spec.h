@@ -225,7 +225,15 @@ struct spec_probe {
     int max_gap_ms;
 };
 
+/* How the service is told to close its websockets one after the other, before it is stopped. */
+struct spec_stop_websockets {
+    nsec_t spread; /* the time that it takes for them; 0: its stop closes them, all at once */
+    struct spec_command command; /* one of the two */
+    int signal;                  /* 0: none */
+};
+
 struct spec_stop {
+    struct spec_stop_websockets websockets;
     struct spec_command command; /* asked first */
     int signal;                  /* SIGTERM */
     nsec_t grace;

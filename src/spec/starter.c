@@ -127,6 +127,8 @@ static const char starter[] =
     "  signal: TERM\n"
     "  grace: 300s\n"
     "  kill: false\n"
+    "  # (if it can close its websockets one after the other: the keys under stop.websockets, "
+    "docs/spec.md)\n"
     "\n"
     "# Programs at steps of an upgrade: before_prepare, after_clone, after_start, before_flip, "
     "after_flip, before_stop,\n"

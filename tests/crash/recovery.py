@@ -75,8 +75,9 @@ def hold_row(phase, step, moment):
 STEPS = collections.OrderedDict([
     ("prepare", ["check", "validate", "clone", "boot-on", "start", "gate"]),
     ("promote", ["gate", "shadow", "baseline", "preview", "flip", "verify", "priority", "bake"]),
-    ("finish", ["probe", "drain", "boot-off", "stop"]),
-    ("rollback", ["boot-on", "start", "gate", "probe", "preview", "flip", "verify", "priority", "drain", "loser-boot-off", "stop"]),
+    ("finish", ["probe", "drain", "boot-off", "websockets", "stop"]),
+    ("rollback", ["boot-on", "start", "gate", "probe", "preview", "flip", "verify", "priority", "drain", "loser-boot-off",
+                  "websockets", "stop"]),
     ("cleanup", ["stop", "destroy-VOLUME", "forget"]),
 ])
 
@@ -88,7 +89,8 @@ REDO = {
     "baseline": "starts the probe anew, with a new baseline; after the flip with the stored one", "probe": "starts the probe anew",
     "shadow": "compares again", "preview": "asks again", "verify": "proves it again", "priority": "does it again", "bake": "bakes from the beginning",
     "flip": "lets the flags decide whether it has happened, leaves exactly one, and flips if it has not",
-    "drain": "drains again", "stop": "waits for a stop that is in work; else stops what still runs",
+    "drain": "drains again", "websockets": "waits for a command that is in work; done if none is open any more, else tells it again",
+    "stop": "waits for a stop that is in work; else stops what still runs",
     "destroy-VOLUME": "removes what is left of it", "forget": "does it again",
 }
 

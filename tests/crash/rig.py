@@ -16,6 +16,7 @@ SPEC = {
     "probe": {"body": '{"jsonrpc":"2.0","id":1,"method":"getSlot"}', "rate": 200, "baseline": "500ms", "timeout": "15s",
               "limits": {"max_lost": 0, "p99_ratio": 1000000, "p99_floor_ms": 600000, "max_gap_ms": 600000}},
     "traffic": {"verify_requests": 10},
+    "stop": {"websockets": {"spread": "1s", "command": ["/usr/bin/true"]}},     # and none is open
 }
 SLOW = float(os.environ.get("CHANGEOVER_CRASH_SLOW", 60))    # a command that takes longer waited for something in vain
 OTHER = {"green": "blue", "blue": "green"}

@@ -10,6 +10,7 @@
 #include "plan/plan.h"
 #include "sys/file.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,33 @@ static void the_probe_shows_as_what_it_is(void **state)
     compare("probe", &out);
 }
 
+static void websockets_are_closed_before_the_stop(void **state)
+{
+    (void)state;
+    cleanup_spec struct spec *green = side(GREEN, "1.0.0", WRITES_REPLAYED);
+    cleanup_spec struct spec *blue = side(BLUE, "1.1.0", WRITES_REPLAYED);
+    char program[] = "/opt/node/ctl", word[] = "close", time[] = "30",
+         *argv[] = {program, word, time};
+    green->stop.websockets =
+        (struct spec_stop_websockets){.spread = 30 * NSEC_S, .command.argv = {argv, 3}};
+    blue->stop.websockets =
+        (struct spec_stop_websockets){.spread = 1500 * NSEC_MS, .signal = SIGUSR1};
+    struct plan_goal g = {.side = {green, blue}, .from = GREEN, .to = BLUE, .loser = GREEN};
+    cleanup_str struct str out = {0};
+    add_plan(&out, PHASE_FINISH, &g);
+    str_add(&out, "before the flip\n");
+    add_plan(&out, PHASE_ROLLBACK, &g);
+    g.after_flip = true;
+    str_add(&out, "after it\n");
+    add_plan(&out, PHASE_ROLLBACK, &g);
+    str_add(&out, "while requests wait\n");
+    g.hold = g.held = true;
+    add_plan(&out, PHASE_HOLD, &g);
+    add_plan(&out, PHASE_ROLLBACK, &g);
+    assert_null(strstr(strstr(str_cstr(&out), "while requests wait"), "one after the other"));
+    compare("websockets", &out);
+}
+
 static void requests_wait_while_one_side_is_cloned(void **state)
 {
     (void)state;
@@ -247,6 +275,7 @@ int main(void)
         cmocka_unit_test(snapshots_pause_for_a_moment_only),
         cmocka_unit_test(the_ways_back),
         cmocka_unit_test(the_probe_shows_as_what_it_is),
+        cmocka_unit_test(websockets_are_closed_before_the_stop),
         cmocka_unit_test(requests_wait_while_one_side_is_cloned),
         cmocka_unit_test(three_ends_of_a_data_set),
         cmocka_unit_test(step_names_are_unique),

@@ -176,9 +176,12 @@ static void a_series_is_drawn(void **state)
         "{\"part\": \"rollback/probe 1\", \"sent\": 7, \"answered\": 7, \"lost\": 0, "
         "\"longest_gap_ms\": 1234, \"broken\": \"p99 <41> ms\", \"baseline\": {\"p99_ms\": 1.25}, "
         "\"websockets\": {\"wanted\": 5, \"stayed\": 2, \"drops\": 3, \"closed\": 1, "
-        "\"reconnects\": 3, \"longest_away_ms\": 81.2, \"missed\": 1, \"missed_away\": 4}}]",
+        "\"reconnects\": 3, \"first_try\": 2, \"missed\": 1, \"missed_away\": 4, \"silent\": 1, "
+        "\"first_event_ms\": {\"p50\": 60.4, \"max\": 81.2, \"count\": 2}}}]",
         0, NULL);
     assert_non_null(r.probes);
+    strcpy(r.sockets[GREEN], "9 stayed at green");
+    strcpy(r.sockets[BLUE], "2 at <blue>");
     report_html(&r, &page);
     has(&page, "flip to &lt;blue&gt;");
     has(&page, "status: status 503: &#39;&lt;h1&gt;&#39; (1.0000 s after the probe&#39;s first)");
@@ -190,8 +193,12 @@ static void a_series_is_drawn(void **state)
     has(&page, "rollback/probe 1: 7 requests sent");
     has(&page, "A limit was broken: p99 &lt;41&gt; ms");
     has(&page, "p99 1.25 ms");
-    has(&page, "5 held open, 2 stayed, 3 dropped (1 with a close frame), 3 reconnected; the first "
-               "event came at most 81 ms after the drop; 5 events missed.");
+    has(&page,
+        "The probe&#39;s websockets: 5 held open, 2 never dropped, 3 dropped (1 with a close "
+        "frame), 3 reconnected (2 at the first try); the first event came 60 ms after the "
+        "drop (median), at most 81 ms; 1 have had no event since; 5 events missed.");
+    has(&page, "<h2>Websockets through the proxy</h2><p>9 stayed at green.</p><p>2 at &lt;blue&gt;."
+               "</p>");
     /* the second without an answer is a hole in each line: two pieces for each percentile */
     size_t pieces = 0;
     for (const char *at = str_cstr(&page); (at = strstr(at, "<polyline")); at++)

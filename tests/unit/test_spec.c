@@ -204,6 +204,34 @@ static void names_expand(void **state)
     assert_null(strstr(g->text, "s3cret")); /* the stored text holds no secret */
 }
 
+/* The time that a service gets for its websockets, for its command, or for itself where it is
+ * signalled. */
+static void the_spread_expands(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spread, *expected;
+    } rows[] = {{"30s", "30 30000"},
+                {"1500ms", "1.5 1500"},
+                {"2m", "120 120000"},
+                {"\"${config.t}\"", "7 7000"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        cleanup_free char *text = x_asprintf(
+            "service: demo\nwrites: both\nconfig: {t: 7s}\n"
+            "colours: {green: {ports: {http: 1, ws: 2}}, blue: {ports: {http: 3, ws: 4}}}\n"
+            "runtime: {command: [p, \"${spread} ${spread_ms}\"]}\n"
+            "traffic: {site: \":8080\", identify: {header: X}}\n"
+            "gate: {checks: [ports]}\n"
+            "stop: {websockets: {spread: %s, command: [q, \"${spread}\"]}}\n",
+            rows[i].spread);
+        cleanup_spec struct spec *s = must_parse(text, GREEN, NULL);
+        assert_string_equal(s->runtime.command.v[1], rows[i].expected);
+        assert_int_equal(s->stop.websockets.signal, 0);
+        assert_true(s->stop.websockets.spread > 0);
+        assert_int_equal(s->stop.websockets.command.argv.n, 2);
+    }
+}
+
 static void commands_and_checks(void **state)
 {
     (void)state;
@@ -353,7 +381,8 @@ static void table_examples_are_read(void **state)
     static const char text[] =
         "service: demo\n"
         "colours: {green: {ports: {rpc: 1, ws: 2, http: 3, gossip: 4}, identity: /k}}\n"
-        "volumes: {ledger: {path: /l}}\n";
+        "volumes: {ledger: {path: /l}}\n"
+        "stop: {websockets: {spread: 30s}}\n";
     struct loader l = {.spec = arena_alloc(&arena, sizeof(struct spec)),
                        .arena = &arena,
                        .wrongs = &wrongs,
@@ -491,13 +520,21 @@ static void missing_file_names_the_way(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(starter_loads_for_both),   cmocka_unit_test(starter_comments_are_valid),
-        cmocka_unit_test(defaults_are_the_table_s), cmocka_unit_test(names_expand),
-        cmocka_unit_test(commands_and_checks),      cmocka_unit_test(bad_specs_say_what_is_wrong),
-        cmocka_unit_test(document_is_committed),    cmocka_unit_test(table_is_sound),
-        cmocka_unit_test(table_examples_are_read),  cmocka_unit_test(examples_load),
-        cmocka_unit_test(damaged_texts_do_no_harm), cmocka_unit_test(bombs_are_bounded),
-        cmocka_unit_test(many_errors_are_counted),  cmocka_unit_test(missing_file_names_the_way),
+        cmocka_unit_test(starter_loads_for_both),
+        cmocka_unit_test(starter_comments_are_valid),
+        cmocka_unit_test(defaults_are_the_table_s),
+        cmocka_unit_test(names_expand),
+        cmocka_unit_test(the_spread_expands),
+        cmocka_unit_test(commands_and_checks),
+        cmocka_unit_test(bad_specs_say_what_is_wrong),
+        cmocka_unit_test(document_is_committed),
+        cmocka_unit_test(table_is_sound),
+        cmocka_unit_test(table_examples_are_read),
+        cmocka_unit_test(examples_load),
+        cmocka_unit_test(damaged_texts_do_no_harm),
+        cmocka_unit_test(bombs_are_bounded),
+        cmocka_unit_test(many_errors_are_counted),
+        cmocka_unit_test(missing_file_names_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

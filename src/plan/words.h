@@ -1,0 +1,14 @@
+/* What some steps do, in words: from the spec alone. */
+#pragma once
+
+#include "base/str.h"
+#include "spec/spec.h"
+
+/* What the probe sends; it is the new colour's spec that says so. */
+void plan_probe_words(struct str *out, const struct spec_probe *p);
+
+/* Beyond what of it the traffic goes back. */
+void plan_limits_words(struct str *out, const struct spec_probe *p);
+
+/* How the colour is told to close its websockets; "" if its spec says nothing. In the arena. */
+const char *plan_websockets_words(const struct spec *s, struct arena *arena);
