@@ -80,7 +80,7 @@ int kubeconfig_text(const struct kubeconfig_entry *e, const char *key, const cha
 
 int kubeconfig_copy(const struct kubeconfig_entry *e, const char *key, char **ret, struct err *err)
 {
-    const char *text;
+    const char *text = NULL;
     if (kubeconfig_text(e, key, &text, err) < 0)
         return -1;
     if (text && !kubeconfig_clean(text))
@@ -92,7 +92,7 @@ int kubeconfig_copy(const struct kubeconfig_entry *e, const char *key, char **re
 
 int kubeconfig_bool(const struct kubeconfig_entry *e, const char *key, bool *ret, struct err *err)
 {
-    const char *text;
+    const char *text = NULL;
     if (kubeconfig_text(e, key, &text, err) < 0)
         return -1;
     *ret = str_eq(text, "true");
@@ -142,7 +142,7 @@ static const char *name_of(const struct yaml_node *item)
 
 static int check_names(const struct kubeconfig_file *f, const char *lists, struct err *err)
 {
-    const struct yaml_node *list;
+    const struct yaml_node *list = NULL;
     if (list_of(f, lists, &list, err) < 0)
         return -1;
     for (size_t i = 0; list && i < list->n; i++) {
@@ -225,7 +225,7 @@ static int find(const struct merged *m, const char *lists, const char *one, cons
                 struct kubeconfig_entry *ret, struct err *err)
 {
     for (size_t i = 0; i < m->n; i++) {
-        const struct yaml_node *list;
+        const struct yaml_node *list = NULL;
         if (list_of(&m->files[i], lists, &list, err) < 0)
             return -1;
         for (size_t k = 0; list && k < list->n; k++) {
@@ -294,7 +294,7 @@ static int no_context(const struct merged *m, struct err *err)
 {
     cleanup_str struct str names = {.max = 400};
     for (size_t i = 0; i < m->n; i++) {
-        const struct yaml_node *list;
+        const struct yaml_node *list = NULL;
         if (list_of(&m->files[i], "contexts", &list, err) < 0)
             return -1;
         for (size_t k = 0; list && k < list->n; k++)
@@ -307,11 +307,12 @@ static int no_context(const struct merged *m, struct err *err)
 static int resolve(const struct merged *m, const char *wanted, struct kubeconfig *c,
                    struct err *err)
 {
-    struct kubeconfig_entry context, cluster, user;
-    const char *name = wanted ? wanted : current_context(m), *cluster_name, *user_name;
+    struct kubeconfig_entry context = {0}, cluster = {0}, user = {0};
+    const char *name = wanted ? wanted : current_context(m);
+    const char *cluster_name = NULL, *user_name = NULL;
     if (!name)
         return no_context(m, err);
-    if (find(m, "contexts", "context", name, &context, err) < 0)
+    if (find(m, "contexts", "context", name, &context, err) < 0 || !context.file)
         return -1;
     c->context = x_strdup(name);
     c->where = x_strdup(context.file->path);

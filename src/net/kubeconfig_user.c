@@ -25,7 +25,7 @@ int kubeconfig_pem(const struct kubeconfig_entry *e, const char *key, char **ret
 {
     cleanup_str struct str text = {0};
     char data_key[64];
-    const char *data, *file;
+    const char *data = NULL, *file = NULL;
     str_format(data_key, sizeof(data_key), "%s-data", key);
     if (kubeconfig_text(e, data_key, &data, err) < 0 || kubeconfig_text(e, key, &file, err) < 0)
         return -1;
@@ -66,7 +66,7 @@ static int take_env(const struct kubeconfig_entry *exec, struct strv *ret, struc
     const struct yaml_pair *p = yaml_get(exec->node, "env");
     for (size_t i = 0; p && p->value->kind == YAML_LIST && i < p->value->n; i++) {
         struct kubeconfig_entry item = {exec->file, p->value->items[i]};
-        const char *name, *value;
+        const char *name = NULL, *value = NULL;
         if (kubeconfig_text(&item, "name", &name, err) < 0 ||
             kubeconfig_text(&item, "value", &value, err) < 0)
             return -1;
@@ -97,7 +97,7 @@ static int texts(const struct kubeconfig_entry *e, const char *key, struct strv 
 static int take_exec(const struct kubeconfig_entry *e, struct kubeconfig_exec *x, struct err *err)
 {
     static const char v1[] = "client.authentication.k8s.io/v1";
-    const char *command, *mode;
+    const char *command = NULL, *mode = NULL;
     if (kubeconfig_copy(e, "apiVersion", &x->api, err) < 0 ||
         kubeconfig_copy(e, "installHint", &x->hint, err) < 0 ||
         kubeconfig_text(e, "command", &command, err) < 0 ||
@@ -137,7 +137,7 @@ static int refuse_others(const struct kubeconfig_entry *e, struct err *err)
 int kubeconfig_user(const struct kubeconfig_entry *e, struct kubeconfig *c, struct err *err)
 {
     const struct yaml_pair *exec = yaml_get(e->node, "exec");
-    const char *file;
+    const char *file = NULL;
     if (refuse_others(e, err) < 0 || take_certificate(e, c, err) < 0 ||
         kubeconfig_copy(e, "token", &c->token, err) < 0 ||
         kubeconfig_text(e, "tokenFile", &file, err) < 0 ||
