@@ -7,6 +7,7 @@
 #include "format/rows.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct cmd_option options[] = {
     {"target-version", 't', "VERSION", "the version to upgrade to"},
@@ -124,6 +125,34 @@ static int look_shadow(struct session *s, enum colour standby, struct findings *
     return 0;
 }
 
+/* While there is no standby: would live answer those questions at all? It is asked in both places,
+ * by the file's words. */
+static int try_shadow(struct session *s, enum colour live, struct findings *f, struct err *err)
+{
+    cleanup_spec struct spec *own = NULL;
+    enum colour other = colour_other(live);
+    if (spec_parse(s->file_text, s->spec_path, live, s->gen[live].version, &own, err) < 0)
+        return -1;
+    struct driver_ctx ctx = s->engine.ctx;
+    ctx.side[other] = own;
+    struct shadow_request rq = {
+        .live = live, .standby = other, .samples = 1, .deadline = SHADOW_MAX / 2};
+    cleanup_free struct shadow_result *r = x_alloc(sizeof(*r));
+    if (shadow_run(&ctx, &rq, r, err) < 0)
+        return -1;
+    const char *why = *r->missing ? r->missing : r->silent;
+    char twice[16];
+    str_format(twice, sizeof(twice), "; %s: ", colour_name(other));
+    const char *end = strstr(why, twice); /* the same again */
+    if (*why)
+        findings_add(f, FINDING_ERROR, "shadow", "shadow.requests and shadow.slot in the spec",
+                     "live does not answer what will be compared: %.*s",
+                     (int)(end ? end - why : (ptrdiff_t)strlen(why)), why);
+    else
+        findings_add(f, FINDING_OK, "shadow", NULL, "live answers what will be compared");
+    return 0;
+}
+
 static int look(struct session *s, const char *target, bool fast, struct findings *f,
                 struct err *err)
 {
@@ -145,7 +174,10 @@ static int look(struct session *s, const char *target, bool fast, struct finding
     if (check_run(&s->engine.ctx, &rq, f, err) < 0 ||
         (live_runs(s, live) && prober_trial(&s->engine.ctx, s->live, standby, f, err) < 0))
         return -1;
-    bool compare = rq.standby_runs && !s->up.flipped && shadow_wanted(s->engine.ctx.side[standby]);
+    bool wanted = shadow_wanted(s->engine.ctx.side[standby]);
+    if (wanted && !s->open && live_runs(s, live))
+        return try_shadow(s, live, f, err);
+    bool compare = rq.standby_runs && !s->up.flipped && wanted;
     return compare ? look_shadow(s, standby, f, err) : 0;
 }
 
@@ -181,7 +213,7 @@ const struct cmd_row cmd_check = {
     .flags = CMD_JSON,
     .options = options,
     .help = "Each finding is ok, a warning or an error, with the command that mends it.\n"
-            "Exit status 1 if there is an error. prepare looks at the same, and begins nothing "
-            "over an error.\n",
+            "Exit status 1 if there is an error. prepare looks at the same (but for "
+            "shadow), and begins nothing over an error.\n",
     .run = run,
 };

@@ -11,7 +11,7 @@
 struct sums {
     double runs, sent, lost, twice, gap, p99[3], p99_all;
     double holds, pause, waited, held_lost, left;
-    double executed, executed_twice;
+    double executed, executed_twice, slots, step_back;
     double sockets, stayed, drops, closed, reconnects, first_try, missed, silent;
     double away[2], away_n; /* the first events after a drop: median and longest, of how many */
     char broken[256];
@@ -70,6 +70,8 @@ static int add_run(void *ctx, const char *upgrade unused, const char *part, cons
         str_format(s->broken, sizeof(s->broken), "%s", broken);
     s->executed += number(json_object_get(j, "executed"), "requests");
     s->executed_twice += number(json_object_get(j, "executed"), "twice");
+    s->slots += json_object_get(j, "slots") != NULL;
+    s->step_back = fmax(s->step_back, number(json_object_get(j, "slots"), "step_back"));
     if (json_object_get(j, "hold"))
         add_hold(s, json_object_get(j, "hold"));
     if (json_object_get(j, "websockets"))
@@ -124,6 +126,8 @@ void prober_words(struct journal *j, const char *upgrade, char *buf, size_t size
     else
         str_addf(&out, "; p99 %s", ms(a, sizeof(a), s.p99_all));
     str_addf(&out, "; at most %s without a good answer", ms(a, sizeof(a), s.gap));
+    if (s.slots > 0)
+        str_addf(&out, "; slots ran back by at most %.0f", s.step_back);
     hold_words(&s, &out);
     if (s.executed > 0)
         str_addf(&out, "; %.0f executed by the backends' own logs, %.0f of them twice", s.executed,

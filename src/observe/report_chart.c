@@ -332,10 +332,17 @@ static void sockets_words(const json_t *ws, struct str *out)
     str_add(out, "</p>");
 }
 
-/* What was planned, and what only the backends know. */
-static void held_and_executed(const json_t *probe, struct str *out)
+/* What else was seen, what was planned, and what only the backends know. */
+static void slots_held_executed(const json_t *probe, struct str *out)
 {
     const json_t *hold = json_object_get(probe, "hold"), *x = json_object_get(probe, "executed");
+    const json_t *slots = json_object_get(probe, "slots");
+    if (slots) {
+        str_add(out, "<p>");
+        html_textf(out, "Slots from %.0f to %.0f; the largest step back was %.0f.",
+                   value(slots, "first"), value(slots, "last"), value(slots, "step_back"));
+        str_add(out, "</p>");
+    }
     if (hold) {
         str_add(out, "<p>");
         html_textf(out,
@@ -391,7 +398,7 @@ static void one_probe(const json_t *probe, struct str *out)
                    "the service's gap.",
                    value(probe, "stalls_ms"));
     str_add(out, "</p>");
-    held_and_executed(probe, out);
+    slots_held_executed(probe, out);
     judgement(probe, out);
     sockets_words(json_object_get(probe, "websockets"), out);
     struct chart *ch = x_alloc(sizeof(*ch));

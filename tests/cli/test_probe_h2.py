@@ -63,7 +63,8 @@ def test_each_fault_is_found_and_nothing_else(probed):
 
 def test_a_frozen_second_is_charged_to_all(probed):
     j = probed("freeze=1@500")
-    assert j["lost"] == 0 and 990 <= j["longest_gap_ms"] <= 1400, j["longest_gap_ms"]
+    gap, stalls = j["longest_gap_ms"], j["stalls_ms"]   # what the probe itself slept through is taken off
+    assert j["lost"] == 0 and gap <= 1400 and gap + stalls >= 990, (gap, stalls)
     charged = RATE * 0.5 * 0.95 / (RATE * SECONDS)      # half a second's requests waited longer than half a second
     assert charged > 0.1 and j["latency_ms"]["p90"] > 400, j["latency_ms"]
 

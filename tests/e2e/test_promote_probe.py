@@ -92,7 +92,7 @@ def test_it_passes_and_tells():
                      r"with a close frame\), 5 reconnected \(5 at the first try\); the first event came [0-9.]+ ms after the drop "
                      r"\(median\), at most [0-9.]+ ms; \d+ events missed", r"websockets: 5 stayed at green through the flip; 5 closed at once "
                      r"by its stop",
-                     r"baking.*200/s: \d+ sent, 0 lost, p99"):
+                     r"slots ran back by at most \d+", r"baking.*200/s: \d+ sent, 0 lost, p99"):
             assert re.search(word, done.stderr), (word, done.stderr)
         found = runs(service)
         assert list(found) == ["baseline", "promote/baseline 1", "promote/baseline 1 series"]
@@ -105,7 +105,7 @@ def test_it_passes_and_tells():
         assert newest["probe"] == f"0 of {run['sent']} lost"
         assert any(e.startswith("the probe: ") for e in events) and any(e.startswith("the probe's websockets: 5 held") for e in events)
         page = service.run("report").stdout
-        for word in ("What users saw", "flip to blue", "5 held open", "baseline", "requests sent"):
+        for word in ("What users saw", "flip to blue", "5 held open", "baseline", "requests sent", "the largest step back was"):
             assert word in page, word
         assert f"{run['sent']} requests sent" in page
         cleaned = service.run("cleanup", "-y")
@@ -136,6 +136,21 @@ def test_a_lost_request_flips_back():
         assert p.returncode == 1, err
         assert re.search(r"changeover: \d+ requests? lost \(status: status 500: .*\), limit 0: flipped back to green", err), err
         assert service.flags() == ["active-green"] and service.state() == "rolled-back"
+
+
+def test_a_slot_further_back_than_allowed_flips_back():
+    with Answering(colour="green") as front, start(bake="60s", probe={"url": front.url, "max_step_back": 20}) as service:
+        front.result = 1000
+        service.run("prepare", "-t", "2.0.0")
+        p = promote(service)
+        front.result = 981      # as much as is allowed
+        wait_for(lambda: '"step_back":19' in str(query(service, "SELECT result FROM probes")), "what was seen so far", SLOW)
+        assert p.poll() is None
+        front.result = 979
+        err = p.communicate(timeout=60)[1]
+        assert p.returncode == 1, err
+        assert re.search(r"\d+ requests? lost \(stale slot: slot 979 is 21 behind what was already seen\), limit 0: flipped back", err), err
+        assert "slots ran back by at most 21" in err, err
 
 
 def test_a_gap_flips_back():

@@ -76,3 +76,19 @@ def test_one_that_stands_still_is_waited_for_until_the_deadline(service):
     assert service.flags() == ["active-blue"] and service.identity() == "blue"
     service.run("rollback", "-y")
     service.run("cleanup", "-y")
+
+
+def test_questions_that_live_does_not_answer_are_said_before_there_is_a_standby(service):
+    assert service.state() == "steady"
+    live = service.live()
+    assert "ok       shadow    live answers what will be compared" in service.run("check", "--fast").stdout
+    before = service.spec
+    try:
+        service.change_spec({"shadow": {"requests": SHADOW["requests"] + [{"method": "getNothing"}]}})
+        said = service.run("check", "--fast", expect=1).stdout
+        assert f"live does not answer what will be compared: getNothing: {live}: error -32601" in said, said
+        assert "blue: " not in said.split("getNothing: ")[1].splitlines()[0].replace(f"{live}: ", "", 1), said
+        assert "mend: shadow.requests" in said
+    finally:
+        service.spec = before
+        service.write_spec()

@@ -11,7 +11,7 @@ import threading
 
 class Answering:
     def __init__(self, status=200, colour=None, cert=None):
-        self.status, self.colour = status, colour
+        self.status, self.colour, self.result = status, colour, 1
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -19,7 +19,7 @@ class Answering:
 
             def do_POST(self):
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                body = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": 1}).encode()
+                body = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": outer.result}).encode()
                 self.send_response(outer.status)
                 if outer.colour:
                     self.send_header("X-Changeover-Colour", outer.colour)
