@@ -1,23 +1,14 @@
-/* freeze: a helper process of ours stops the instance, says so, and lets it go on when our end of
- * its socket closes, however we die, or at the ceiling. What it says: "F" frozen, "N" could not,
- * then "T" + ns held (thawed because we asked), or "C" + ns (the ceiling came first). */
+/* freeze: every process of the instance stands still, held by a helper of ours (driver/ice.h). */
+#include "driver/ice.h"
 #include "driver/runtime/process.h"
 #include "sys/clock.h"
-#include "sys/file.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 
-struct word {
-    char what; /* F N T C */
-    int sys;
-    nsec_t held;
-};
-
 struct freezing {
     struct run run;
-    nsec_t ceiling;
     struct proc_id stopped[RUN_TREE_MAX];
     size_t n;
 };
@@ -78,48 +69,17 @@ int process_thaw_all(const struct run *r, struct err *err)
     return 0;
 }
 
-static void holder(void *ctx, int fd)
+static int freeze_run(void *ctx, nsec_t until)
 {
     struct freezing *f = ctx;
-    nsec_t began = sys_clock_mono(), until = began + f->ceiling;
-    sys_name_self("changeover-ice");
-    int r = f->run.cgroup.track[0] ? sys_cgroup_freeze(&f->run.cgroup, true, f->ceiling)
-                                   : stop_each(f, until);
-    struct word w = {
-        .what = r < 0 ? 'N' : 'F', .sys = r < 0 ? errno : 0, .held = sys_clock_mono() - began};
-    if (r < 0)
-        (void)thaw_run(&f->run);
-    if (sys_send(fd, &w, sizeof(w)) < 0 || r < 0) {
-        (void)thaw_run(&f->run);
-        return;
-    }
-    nsec_t left = until - sys_clock_mono();
-    bool asked = sys_wait_readable(fd, left > 0 ? left : 0) == 1;
-    while (thaw_run(&f->run) < 0)
-        sys_sleep(NSEC_MS);
-    w = (struct word){.what = asked ? 'T' : 'C', .held = sys_clock_mono() - began};
-    (void)sys_send(fd, &w, sizeof(w));
+    if (f->run.cgroup.track[0])
+        return sys_cgroup_freeze(&f->run.cgroup, true, until - sys_clock_mono());
+    return stop_each(f, until);
 }
 
-/* A whole word, 0 if the helper went away without one. */
-static bool hear(const struct driver_ctx *ctx, int fd, nsec_t within, struct word *ret)
+static int thaw_frozen(void *ctx)
 {
-    nsec_t until = sys_clock_mono() + within;
-    char *p = (char *)ret;
-    size_t n = 0;
-    while (n < sizeof(*ret)) {
-        nsec_t left = until - sys_clock_mono();
-        if (left <= 0)
-            return false;
-        (void)driver_poll(ctx);
-        if (sys_wait_readable(fd, left < 100 * NSEC_MS ? left : 100 * NSEC_MS) != 1)
-            continue;
-        ssize_t got = sys_read(fd, p + n, sizeof(*ret) - n);
-        if (got <= 0)
-            return false;
-        n += (size_t)got;
-    }
-    return true;
+    return thaw_run(&((const struct freezing *)ctx)->run);
 }
 
 int process_freeze(const struct driver_ctx *ctx, enum colour c, nsec_t ceiling, int *ret_fd,
@@ -137,53 +97,33 @@ int process_freeze(const struct driver_ctx *ctx, enum colour c, nsec_t ceiling, 
                        facts.text);
     }
     f->run = v->run;
-    f->ceiling = ceiling;
-    int raw = -1;
-    struct word w;
-    if (sys_helper_start(holder, f, &raw, err) < 0)
-        return err_ctx(err, "freeze %s", colour_name(c));
-    cleanup_fd int fd = raw;
-    if (!hear(ctx, fd, ceiling + NSEC_S, &w)) {
-        (void)thaw_run(&v->run);
-        return err_set(err, ERR_FAILED, "freeze %s: its holder went away", colour_name(c));
-    }
-    if (w.what != 'F') {
-        char words[24];
-        errno = w.sys;
-        if (w.sys == ETIMEDOUT)
-            return err_set(err, ERR_TIMEOUT, "freeze %s: it did not stop within %s", colour_name(c),
-                           clock_words(words, sizeof(words), ceiling));
-        return err_sys(err, ERR_FAILED, "freeze %s", colour_name(c));
-    }
-    *ret_fd = fd;
-    fd = -1;
-    return 0;
+    struct ice ice = {.what = colour_name(c), .ctx = f, .freeze = freeze_run, .thaw = thaw_frozen};
+    if (ice_freeze(ctx, &ice, ceiling, ret_fd, err) == 0)
+        return 0;
+    (void)thaw_run(&v->run);
+    return -1;
 }
 
 int process_thaw(const struct driver_ctx *ctx, enum colour c, int fd, nsec_t *ret_held_ns,
                  struct err *err)
 {
     cleanup_free char *dir = run_dir(ctx, c);
-    cleanup_fd int held = fd;
-    struct word w = {0};
+    enum ice_end end = ICE_ASKED;
+    nsec_t held = 0;
     struct run r;
-    bool heard = false;
-    if (fd >= 0) {
-        sys_end_writing(fd);
-        heard = hear(ctx, fd, 5 * NSEC_S, &w);
-    }
+    if (fd >= 0)
+        end = ice_thaw(ctx, fd, &held);
     /* Whatever the holder did or could not do: nothing stays frozen behind our back. */
     struct err none = {0};
     if (run_read(dir, &r, &none) == 0 && process_thaw_all(&r, err) < 0)
         return -1;
     if (ret_held_ns)
-        *ret_held_ns = w.held;
-    if (fd < 0)
+        *ret_held_ns = held;
+    if (end == ICE_ASKED)
         return 0;
-    if (!heard || w.what == 'C')
-        return err_set(err, ERR_TIMEOUT,
-                       heard ? "the freeze of %s reached its ceiling and was thawed before the end"
-                             : "the holder of the freeze of %s was killed: it was thawed early",
-                       colour_name(c));
-    return 0;
+    return err_set(err, ERR_TIMEOUT,
+                   end == ICE_CEILING
+                       ? "the freeze of %s reached its ceiling and was thawed before the end"
+                       : "the holder of the freeze of %s was killed: it was thawed early",
+                   colour_name(c));
 }
