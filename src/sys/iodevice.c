@@ -2,6 +2,7 @@
 
 #include "base/str.h"
 #include "sys/file.h"
+#include "sys/mount.h"
 #include "sys/path.h"
 
 #include <stdio.h>
@@ -12,21 +13,6 @@
 
 #define DEPTH_MAX 8
 
-/* "\040" is a blank. */
-static void unescape(char *s)
-{
-    char *out = s;
-    while (*s) {
-        if (s[0] == '\\' && strspn(s + 1, "01234567") >= 3) {
-            *out++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
-            s += 4;
-        } else {
-            *out++ = *s++;
-        }
-    }
-    *out = '\0';
-}
-
 static bool below(const char *point, const char *path)
 {
     size_t n = strlen(point);
@@ -35,31 +21,32 @@ static bool below(const char *point, const char *path)
     return strncmp(point, path, n) == 0 && (path[n] == '/' || !path[n]);
 }
 
+struct deepest {
+    const char *path;
+    size_t best;
+    char *fs, *source;
+    size_t fs_size, source_size;
+};
+
+static int deeper(void *ctx, const struct sys_mount *m)
+{
+    struct deepest *d = ctx;
+    if (!below(m->point, d->path) || strlen(m->point) < d->best)
+        return 0;
+    d->best = strlen(m->point);
+    str_format(d->fs, d->fs_size, "%s", m->type);
+    str_format(d->source, d->source_size, "%s", m->source);
+    return 0;
+}
+
 /* The deepest mount point; of two on one point the later, which hides the earlier. */
 bool sys_io_mount(const char *mountinfo, const char *path, char *fs, size_t fs_size, char *source,
                   size_t source_size)
 {
-    size_t best = 0;
-    for (const char *line = mountinfo; *line; line += strcspn(line, "\n"), line += *line == '\n') {
-        cleanup_free char *copy = x_strndup(line, strcspn(line, "\n"));
-        char *type = strstr(copy, " - "), *save = NULL, *point = NULL;
-        if (!type)
-            continue;
-        *type = '\0';
-        char *part = strtok_r(copy, " ", &save);
-        for (int i = 0; part && i < 5; i++, part = strtok_r(NULL, " ", &save))
-            point = part;
-        const char *what = strtok_r(type + 3, " ", &save), *from = strtok_r(NULL, " ", &save);
-        if (!point || !what || !from)
-            continue;
-        unescape(point);
-        if (!below(point, path) || strlen(point) < best)
-            continue;
-        best = strlen(point);
-        str_format(fs, fs_size, "%s", what);
-        str_format(source, source_size, "%s", from);
-    }
-    return best > 0;
+    struct deepest d = {
+        .path = path, .fs = fs, .fs_size = fs_size, .source = source, .source_size = source_size};
+    (void)sys_mount_parse(mountinfo, deeper, &d);
+    return d.best > 0;
 }
 
 void sys_io_scheduler(const char *text, char *ret, size_t size)
