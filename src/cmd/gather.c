@@ -333,6 +333,8 @@ static void take_notes(struct session *s, struct status_view *v)
     if (s->open && *hole)
         strv_add(&v->notes, hole);
     char space[512];
+    if (s->open)
+        flow_space_view(&s->engine, &v->space);
     flow_space_words(&s->engine, space, sizeof(space));
     if (s->open && *space)
         strv_add(&v->notes, space);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cmd/session.h"
+#include "engine/flow.h"
 
 struct status_colour {
     bool good; /* runs, and every gate that was asked passes */
@@ -18,8 +19,9 @@ struct status_view {
     bool contradiction; /* flags and journal differ, and no flip is in work */
     bool busy;          /* a command holds the service's lock */
     char deadline[160], guard[96], lock[320], traffic[320];
-    char probe[512];   /* what it has found so far; "": the open upgrade has none */
-    char sockets[256]; /* what becomes of those that were open at the flip; "": none were */
+    struct space_status space; /* of an open upgrade */
+    char probe[512];           /* what it has found so far; "": the open upgrade has none */
+    char sockets[256];         /* what becomes of those that were open at the flip; "": none were */
     struct status_colour colour[COLOURS];
     struct strv notes;
     bool hung; /* a source hangs and still reads the session: it must not be freed */

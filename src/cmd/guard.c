@@ -21,9 +21,12 @@
 struct guard_ctx {
     const struct cmd_call *call;
     const char *service_dir;
-    struct guard_failover *failover; /* NULL: the other guard's duty */
+    struct guard_failover *failover; /* NULL: the other guard's duty, as whatever is said or kept */
     char thawed[96]; /* the attempt of a step after whose end nothing was left frozen */
     bool said_late;
+    bool said_space;
+    nsec_t sampled; /* monotonic: the last look at what is left */
+    bool said_low;  /* after the flip: below the floor, and nothing is done about it */
 };
 
 /* The time that promote --confirm-within gave is over. A promote that was killed after its flip
@@ -112,6 +115,28 @@ static int answer_hold(struct session *s, struct err *err)
     return journal_meta_set(s->j, OURS, NULL, err);
 }
 
+/* After the flip the old side is the way back, and stays: then the time left is said, once. */
+static bool owes_warning(struct guard_ctx *g, struct session *s)
+{
+    char words[512];
+    if (!g->failover || !s->up.flipped)
+        return false;
+    flow_space_words(&s->engine, words, sizeof(words));
+    bool low = *words != '\0';
+    bool owes = low && !g->said_low;
+    g->said_low = low && g->said_low; /* there is room again: the next time is told anew */
+    return owes;
+}
+
+static void warn_low(struct guard_ctx *g, struct session *s)
+{
+    char words[512];
+    flow_space_words(&s->engine, words, sizeof(words));
+    if (*words)
+        event_warn(s->engine.ctx.sink, "%s", words);
+    g->said_low = true;
+}
+
 /* Under the lock, with everything read anew. */
 static int act(struct guard_ctx *g, struct session *s, struct err *err)
 {
@@ -130,6 +155,8 @@ static int act(struct guard_ctx *g, struct session *s, struct err *err)
             return -1;
         str_format(g->thawed, sizeof(g->thawed), "%s", key);
     }
+    if (owes_warning(g, s))
+        warn_low(g, s);
     return flow_space(&s->engine, true, err) < 0 ? -1 : 0;
 }
 
@@ -143,11 +170,15 @@ static int duty(void *ctx, struct err *err)
         return sys_path_exists(g->service_dir) ? -1 : 1;
     if (!look.open)
         return 1;
-    struct err failover_err = {0};
+    struct err failover_err = {0}, space_err = {0};
+    if (g->failover && space_sample(&look.engine, &g->sampled, &space_err) < 0 && !g->said_space)
+        event_warn(&look.out, "what is left is not known: %s", space_err.msg);
+    g->said_space = *space_err.msg;
     int failover =
         g->failover ? guard_failover_round(g->failover, g->call, &look, &failover_err) : 0;
     bool act_now = silent(g, &look) || hold_over(&look) || ours(&look) ||
-                   freezer_killed(g, &look, key) || engine_space_low(&look.engine);
+                   freezer_killed(g, &look, key) || engine_space_low(&look.engine) ||
+                   owes_warning(g, &look);
     if (act_now && !command_at_work(&look)) {
         cleanup_session struct session s;
         if (session_open(&s, g->call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0)

@@ -56,6 +56,8 @@ static void print_header(const struct status_view *v, struct str *out)
         str_addf(out, "%-10s %s\n", "Probe:", v->probe);
     if (*v->sockets)
         str_addf(out, "%-10s %s\n", "Sockets:", v->sockets);
+    if (v->space.known)
+        str_addf(out, "%-10s %s\n", "Space:", v->space.words);
     for (size_t i = 0; i < v->notes.n; i++)
         str_addf(out, "%-10s %s\n", "Note:", v->notes.v[i]);
 }
@@ -100,6 +102,27 @@ static json_t *colour_json(const struct status_view *v, enum colour c)
                      "requests", k->requests);
 }
 
+/* null: no upgrade is open, or nobody could look. A figure that is not known is null, too. */
+static json_t *space_json(const struct space_status *sp)
+{
+    const struct space_rate *r = &sp->rate;
+    if (!sp->known)
+        return json_null();
+    json_t *root =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:o}", "text", sp->words, "path", sp->path,
+                  "volume", sp->store.volume, "colour", colour_name(sp->store.side), "free_bytes",
+                  (json_int_t)sp->store.left, "bytes_per_second",
+                  r->valid ? json_integer((json_int_t)r->shrinks) : json_null(), "full_in_seconds",
+                  r->full_in >= 0 ? json_integer((json_int_t)(r->full_in / NSEC_S)) : json_null());
+    for (int c = GREEN; c < COLOURS; c++) {
+        char key[32];
+        str_format(key, sizeof(key), "%s_bytes_per_second", colour_name((enum colour)c));
+        json_object_set_new(root, key,
+                            r->known[c] ? json_integer((json_int_t)r->grows[c]) : json_null());
+    }
+    return root;
+}
+
 static void print_json(const struct status_view *v)
 {
     json_t *colours = json_array(), *notes = json_array();
@@ -114,6 +137,7 @@ static void print_json(const struct status_view *v)
         "lock", v->lock, "flags", colour_name(v->flag), "contradiction", v->contradiction,
         "traffic", v->traffic, "probe", v->probe, "websockets", v->sockets, "colours", colours,
         "notes", notes, "next", next_command(v));
+    json_object_set_new(root, "space", space_json(&v->space));
     json_dumpf(root, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(root);

@@ -82,6 +82,24 @@ struct budget {
     char frozen[200]; /* names of the volumes that need the pause */
 };
 
+/* A limit of its own stops live as a full disk does, and no clone that goes widens it. */
+static void check_limit(struct check *c, const struct storage_ops *ops,
+                        const struct spec_volume *src)
+{
+    struct storage_space left = {0};
+    struct err ignored = {0};
+    char words[16], mend[64];
+    if (!c->rq->measure || ops->space(c->ctx, src, c->live, UINT64_MAX, &left, &ignored) < 0 ||
+        left.limit_bytes >= c->to->space.floor_bytes)
+        return;
+    findings_add(c->f, FINDING_WARNING, "space",
+                 str_format(mend, sizeof(mend), "raise its %s, or free some there", left.limit),
+                 "volume %s of %s: %s are left under its %s, and nothing that the standby gives "
+                 "back would help it",
+                 src->name, colour_name(c->live), str_bytes(words, sizeof(words), left.limit_bytes),
+                 left.limit);
+}
+
 /* False: there is nothing that could be cloned. */
 static bool check_live(struct check *c, const struct storage_ops *ops,
                        const struct spec_volume *src, const struct spec_volume *dst)
@@ -91,6 +109,7 @@ static bool check_live(struct check *c, const struct storage_ops *ops,
     const char *name = colour_name(c->live);
     enum finding_level level = check_level(c);
 
+    check_limit(c, ops, src);
     if (ops->inspect(c->ctx, dst, src, c->live, false, &f, &e) < 0)
         findings_add(c->f, level, "data", NULL, "volume %s of %s: %s", src->name, name, e.msg);
     else if (!f.exists)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "engine/engine.h"
+#include "engine/space.h"
 
 /* steady or preparing -> prepared. e->up is a begun upgrade (flow_begin).
  * Failures: before anything was started all is undone and the upgrade has ended (ERR_FAILED); a
@@ -59,6 +60,15 @@ void flow_loss(struct engine *e, char *buf, size_t size);
  * standby is stopped; below space.last_floor its clone is destroyed (after the flip: the old
  * side's, only if the spec says so). */
 must_check int flow_space(struct engine *e, bool act, struct err *err);
+
+/* The store that fills up first, for status: by the guard's samples. */
+struct space_status {
+    bool known;
+    struct space_store store;
+    struct space_rate rate;
+    char path[256], words[320];
+};
+void flow_space_view(struct engine *e, struct space_status *ret);
 
 /* What status says of the space floors; "" while there is room. */
 void flow_space_words(struct engine *e, char *buf, size_t size);

@@ -1,33 +1,12 @@
 /* The space floors: stopping the standby frees nothing by itself, so below the last floor its clone
  * goes; live never. After the flip the old side is the way back, and goes only if the spec says so.
  */
-#include "driver/storage/ops.h"
+#include "engine/space.h"
+#include "base/str.h"
 #include "engine/flow.h"
-#include "sys/file.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static int least_free(struct engine *e, uint64_t *ret, const struct spec_volume **ret_volume,
-                      struct err *err)
-{
-    *ret = UINT64_MAX;
-    for (int c = GREEN; c < COLOURS; c++) {
-        const struct spec *s = e->ctx.side[c];
-        for (size_t i = 0; i < s->volumes_n; i++) {
-            struct sys_space space;
-            if (!sys_path_exists(s->volumes[i].path))
-                continue;
-            if (sys_path_space(s->volumes[i].path, &space, err) < 0)
-                return -1;
-            if (space.free_bytes < *ret) {
-                *ret = space.free_bytes;
-                *ret_volume = &s->volumes[i];
-            }
-        }
-    }
-    return 0;
-}
 
 static bool before_flip(const struct engine *e)
 {
@@ -46,34 +25,93 @@ static bool loser_is_idle(struct engine *e)
             !str_eq(str_cstr(&after), "yes"));
 }
 
+/* The side that goes where room must be made. */
+static enum colour spare(const struct engine *e)
+{
+    return e->up->flipped ? e->up->from : e->up->to;
+}
+
+/* The store with the least left of those that the spare side's end would widen; or (limits) of
+ * those that it would not. */
+static const struct space_store *least(const struct engine *e, const struct space_view *v,
+                                       bool widened, const struct space_rate **ret)
+{
+    const struct space_store *found = NULL;
+    for (size_t i = 0; i < v->n; i++)
+        if (v->store[i].holds[spare(e)] == widened && (!found || v->store[i].left < found->left)) {
+            found = &v->store[i];
+            *ret = &v->rate[i];
+        }
+    return found;
+}
+
+static const char *path_of(const struct engine *e, const struct space_store *s)
+{
+    const struct spec_volume *v = spec_volume(e->ctx.side[s->side], s->volume);
+    return v ? v->path : "?";
+}
+
+void flow_space_view(struct engine *e, struct space_status *ret)
+{
+    struct err ignored = {0};
+    struct space_view v;
+    const struct space_rate *rate = NULL;
+    *ret = (struct space_status){0};
+    if (space_now(e, &v, &ignored) < 0)
+        return;
+    const struct space_store *s = space_tightest(&v, &rate);
+    if (!s)
+        return;
+    ret->known = true;
+    ret->store = *s;
+    ret->rate = *rate;
+    str_format(ret->path, sizeof(ret->path), "%s", path_of(e, s));
+    space_words(s, rate, ret->path, ret->words, sizeof(ret->words));
+}
+
+/* With what the guard's samples say of the time that is left. */
+static void describe(struct engine *e, const struct space_store *s, char *buf, size_t size)
+{
+    struct err ignored = {0};
+    struct space_view past;
+    const struct space_rate *rate = NULL;
+    char words[320];
+    if (space_now(e, &past, &ignored) == 0)
+        for (size_t i = 0; i < past.n; i++)
+            if (str_eq(past.store[i].name, s->name))
+                rate = &past.rate[i];
+    space_words(s, rate, path_of(e, s), words, sizeof(words));
+    str_format(buf, size, "only %s", words);
+}
+
 int engine_space_low(struct engine *e)
 {
     struct err ignored = {0};
     return flow_space(e, false, &ignored) > 0;
 }
 
-static void describe(uint64_t left, const struct spec_volume *v, char *buf, size_t size)
-{
-    char free_words[16];
-    str_format(buf, size, "only %s free at '%s' (volume %s)",
-               str_bytes(free_words, sizeof(free_words), left), v->path, v->name);
-}
-
 void flow_space_words(struct engine *e, char *buf, size_t size)
 {
     const struct spec_space *sp = &e->ctx.side[e->up->from]->space;
-    const struct spec_volume *v = NULL;
+    const struct space_rate *rate = NULL;
+    struct space_view v;
     struct err ignored = {0};
-    uint64_t left = 0;
-    char what[256];
+    char what[320];
     buf[0] = '\0';
-    if (least_free(e, &left, &v, &ignored) < 0 || !v || left >= sp->floor_bytes)
+    if (space_now(e, &v, &ignored) < 0)
         return;
-    describe(left, v, what, sizeof(what));
+    const struct space_store *s = least(e, &v, true, &rate);
+    bool widened = s && s->left < sp->floor_bytes;
+    if (!widened)
+        s = least(e, &v, false, &rate);
+    if (!s || s->left >= sp->floor_bytes)
+        return;
+    space_words(s, rate, path_of(e, s), what, sizeof(what));
     str_format(
-        buf, size, "%s, below the %s floor: %s", what,
-        left < sp->last_floor_bytes ? "last" : "first",
-        before_flip(e) ? "the guard stops the standby"
+        buf, size, "only %s, below the %s floor: %s", what,
+        s->left < sp->last_floor_bytes ? "last" : "first",
+        !widened         ? "nothing that the other side gives back would help; make room there"
+        : before_flip(e) ? "the guard stops the standby"
         : sp->after_flip == SPACE_GIVE_UP_ROLLBACK
             ? "the way back is given up if it goes on"
             : "nothing is destroyed by itself after the flip; changeover cleanup makes room");
@@ -82,13 +120,14 @@ void flow_space_words(struct engine *e, char *buf, size_t size)
 int flow_space(struct engine *e, bool act, struct err *err)
 {
     const struct spec_space *sp = &e->ctx.side[e->up->from]->space;
-    const struct spec_volume *v = NULL;
-    uint64_t left = 0;
+    const struct space_rate *rate = NULL;
+    struct space_view v;
     if (!sp->floor_bytes && !sp->last_floor_bytes)
         return 0;
-    if (least_free(e, &left, &v, err) < 0)
+    if (space_look(e, sp->floor_bytes, &v, err) < 0)
         return -1;
-    bool low = left < sp->floor_bytes, lowest = left < sp->last_floor_bytes;
+    const struct space_store *s = least(e, &v, true, &rate);
+    bool low = s && s->left < sp->floor_bytes, lowest = s && s->left < sp->last_floor_bytes;
     if (!low && !lowest)
         return 0;
     bool may = before_flip(e) || loser_is_idle(e) ||
@@ -99,8 +138,8 @@ int flow_space(struct engine *e, bool act, struct err *err)
     bool stop = before_flip(e) && standby.state == INSTANCE_RUNNING;
     if (!act)
         return stop || (lowest && may);
-    char why[256];
-    describe(left, v, why, sizeof(why));
+    char why[400];
+    describe(e, s, why, sizeof(why));
     if (before_flip(e)) {
         event_warn(e->ctx.sink, "%s: stopping the standby", why);
         if (flow_rollback(e, why, err) < 0)
@@ -108,7 +147,7 @@ int flow_space(struct engine *e, bool act, struct err *err)
     }
     if (lowest && may) {
         event_warn(e->ctx.sink, "%s, below the last floor: destroying the data of %s", why,
-                   colour_name(e->up->flipped ? e->up->from : e->up->to));
+                   colour_name(spare(e)));
         return flow_cleanup(e, err);
     }
     return 0;

@@ -61,9 +61,9 @@ static const struct schema_key keys[] = {
 
     SECTION("space", .doc = "when the disk of the volumes runs full in mid upgrade"),
     ROW("space.floor", T_BYTES, space.floor_bytes, .fallback = "2GB",
-        .doc = "less free: the standby is stopped", .example = "50GB"),
+        .doc = "less left for live: the standby is stopped", .example = "50GB"),
     ROW("space.last_floor", T_BYTES, space.last_floor_bytes, .fallback = "1GB",
-        .doc = "less free before the flip: the standby's clone is destroyed", .example = "20GB"),
+        .doc = "less left before the flip: the standby's clone is destroyed", .example = "20GB"),
     ROW("space.after_flip", T_WORD, space.after_flip, .fallback = "warn", .words = after_flip_words,
         .doc = "below the last floor after the flip: warn, or destroy the way back",
         .example = "give-up-rollback"),

@@ -189,16 +189,6 @@ int sys_btrfs_quota(int fd, uint64_t id, struct sys_btrfs_quota *ret)
     return 0;
 }
 
-int sys_btrfs_quota_limit(int fd, const struct sys_btrfs_quota *limit)
-{
-    struct btrfs_ioctl_qgroup_limit_args args = {
-        .lim = {.flags = (limit->max_referenced ? BTRFS_QGROUP_LIMIT_MAX_RFER : 0) |
-                         (limit->max_exclusive ? BTRFS_QGROUP_LIMIT_MAX_EXCL : 0),
-                .max_rfer = limit->max_referenced,
-                .max_excl = limit->max_exclusive}};
-    return ioctl(fd, BTRFS_IOC_QGROUP_LIMIT, &args) < 0 ? -1 : 0;
-}
-
 int sys_btrfs_quota_forget(int fd, uint64_t id)
 {
     struct btrfs_ioctl_qgroup_create_args args = {.create = 0, .qgroupid = id};

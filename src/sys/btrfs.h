@@ -50,5 +50,4 @@ struct sys_btrfs_quota {
     uint64_t referenced, exclusive, max_referenced, max_exclusive;
 };
 int sys_btrfs_quota(int fd, uint64_t id, struct sys_btrfs_quota *ret);
-int sys_btrfs_quota_limit(int fd, const struct sys_btrfs_quota *limit); /* of the subvolume fd */
 int sys_btrfs_quota_forget(int fd, uint64_t id); /* the empty group of one that is gone */

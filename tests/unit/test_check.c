@@ -21,6 +21,7 @@ static struct {
     struct instance_facts instance[COLOURS];
     struct traffic_facts traffic;
     struct storage_facts storage[COLOURS]; /* by the colour asked about */
+    uint64_t limit;                        /* that live's own data has left; 0: none */
     bool measured;
 } world;
 
@@ -42,6 +43,15 @@ static int fake_storage_inspect(const struct driver_ctx *ctx, const struct spec_
     return 0;
 }
 
+static int fake_storage_space(const struct driver_ctx *ctx, const struct spec_volume *v,
+                              enum colour colour, uint64_t enough, struct storage_space *ret,
+                              struct err *err)
+{
+    (void)ctx, (void)v, (void)colour, (void)enough, (void)err;
+    *ret = (struct storage_space){.limit_bytes = world.limit - 1, .limit = "refquota"};
+    return 0;
+}
+
 static int fake_traffic_inspect(const struct driver_ctx *ctx, nsec_t within,
                                 struct traffic_facts *ret, struct err *err)
 {
@@ -51,7 +61,8 @@ static int fake_traffic_inspect(const struct driver_ctx *ctx, nsec_t within,
 }
 
 static const struct runtime_ops fake_runtime = {.name = "fake", .inspect = fake_instance};
-static const struct storage_ops fake_storage = {.name = "copy", .inspect = fake_storage_inspect};
+static const struct storage_ops fake_storage = {
+    .name = "copy", .inspect = fake_storage_inspect, .space = fake_storage_space};
 static const struct traffic_ops fake_traffic = {.name = "fake", .inspect = fake_traffic_inspect};
 
 static const struct runtime_ops *a_runtime(const struct spec *s, struct err *err)
@@ -407,6 +418,15 @@ static void data_is_there_and_ours(void **state)
     expect(FINDING_ERROR, "data", "ext4 shares no blocks", "copy works everywhere");
 }
 
+static void what_a_driver_notes_and_a_limit_of_live_are_said(unused void **state)
+{
+    strcpy(world.storage[BLUE].note, "2 are left out");
+    world.limit = 300000001;
+    look();
+    expect(FINDING_WARNING, "data", "2 are left out", NULL);
+    expect(FINDING_WARNING, "space", "300 MB are left under its refquota", "raise its refquota");
+}
+
 static void space_memory_and_the_pause_are_budgeted(void **state)
 {
     (void)state;
@@ -569,6 +589,7 @@ int main(void)
         check_test(places_must_lie_apart),
         check_test(identities_must_differ),
         check_test(data_is_there_and_ours),
+        check_test(what_a_driver_notes_and_a_limit_of_live_are_said),
         check_test(space_memory_and_the_pause_are_budgeted),
         check_test(the_journal_is_compared_with_what_is_true),
         check_test(a_downgrade_too_far_is_refused),

@@ -100,6 +100,7 @@ static int clones_and_settles(const struct storage_ops *ops)
     struct err err = {0};
     struct set s;
     struct storage_facts f;
+    struct storage_space left, other;
     struct sentinel mark;
     set_init(&s, ops);
     CHECK(make_source(ops) == 0);
@@ -124,6 +125,10 @@ static int clones_and_settles(const struct storage_ops *ops)
     CHECK(ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0 &&
           ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0);
     CHECK(sentinel_read("blue", &mark, &err) == 0 && mark.state == SENTINEL_READY);
+    CHECK(ops->space(&s.ctx, &s.src, GREEN, UINT64_MAX, &left, &err) == 0 &&
+          ops->space(&s.ctx, &s.dst, BLUE, 0, &other, &err) == 0);
+    CHECK(left.free_bytes && *left.store && strcmp(left.store, other.store) == 0 &&
+          !strpbrk(left.store, " \n") && left.limit_bytes == UINT64_MAX);
     CHECK(strcmp(mark.colour, "blue") == 0 && strcmp(mark.upgrade, "u1") == 0);
     /* again: kept as it is, also what an instance has written to it since */
     CHECK(run_ok("echo served > blue/new") == 0);

@@ -316,17 +316,6 @@ static int clone_nested(const struct driver_ctx *ctx, const struct btrfs_place *
     return btrfs_mark_set(ctx, to->v, to->colour, made, &sub, err);
 }
 
-/* Limits of live's quota group go over to the clone; membership in other groups does not. */
-static void carry_limits(const struct driver_ctx *ctx, const struct btrfs_place *from, int made)
-{
-    struct sys_btrfs_quota q;
-    if (sys_btrfs_quota(made, from->sub.id, &q) < 0 || (!q.max_referenced && !q.max_exclusive))
-        return;
-    if (sys_btrfs_quota_limit(made, &q) < 0)
-        event_warn(ctx->sink, "volume %s: the limits of its quota group are not set on the clone",
-                   from->v->name);
-}
-
 static int make_clone(const struct driver_ctx *ctx, const struct btrfs_place *from,
                       const struct btrfs_place *to, struct err *err)
 {
@@ -350,7 +339,6 @@ static int make_clone(const struct driver_ctx *ctx, const struct btrfs_place *fr
         if (!nested.v[i].left_out &&
             clone_nested(ctx, from, to, src, made, nested.v[i].path, err) < 0)
             return -1;
-    carry_limits(ctx, from, made);
     owner.state = SENTINEL_COPIED;
     if (btrfs_mark_set(ctx, to->v, to->colour, made, &sub, err) < 0 ||
         sentinel_write(path, &owner, err) < 0)
@@ -404,6 +392,26 @@ static int btrfs_mark(const struct driver_ctx *ctx, const struct spec_volume *v,
     return p.subvolume ? btrfs_mark_all(ctx, &p, on, err) : 0;
 }
 
+/* A limit of its quota group is live's alone: what the clone gives back was never counted there. */
+static int btrfs_space(const struct driver_ctx *ctx, const struct spec_volume *v,
+                       enum colour colour, uint64_t enough, struct storage_space *ret,
+                       struct err *err)
+{
+    struct sys_btrfs_quota q;
+    cleanup_btrfs_place struct btrfs_place p = {.dir_fd = -1};
+    if (storage_tree_space(ctx, v, colour, enough, ret, err) < 0 ||
+        btrfs_look(ctx, v, colour, &p, err) < 0)
+        return -1;
+    if (!p.subvolume || sys_btrfs_quota(p.dir_fd, p.sub.id, &q) < 0)
+        return 0;
+    ret->used_bytes = (int64_t)q.exclusive;
+    if (!q.max_referenced)
+        return 0;
+    ret->limit_bytes = q.max_referenced > q.referenced ? q.max_referenced - q.referenced : 0;
+    str_format(ret->limit, sizeof(ret->limit), "quota-group");
+    return 0;
+}
+
 const struct storage_ops storage_btrfs = {
     .name = "btrfs",
     .caps = STORAGE_SHARES | STORAGE_AT_ONCE,
@@ -414,4 +422,5 @@ const struct storage_ops storage_btrfs = {
     .settle = btrfs_settle,
     .destroy = btrfs_destroy,
     .mark = btrfs_mark,
+    .space = btrfs_space,
 };

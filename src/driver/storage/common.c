@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "clone/measure.h"
 #include "clone/remove.h"
+#include "sys/btrfs.h"
 #include "sys/file.h"
 #include "sys/tree.h"
 
@@ -339,4 +340,40 @@ int storage_tree_mark(const struct driver_ctx *ctx, const struct spec_volume *v,
         return 0;
     want.state = SENTINEL_LIVE;
     return sentinel_write(v->path, &want, err);
+}
+
+/* ---- space ---- */
+
+/* On btrfs each subvolume has a device number of its own. */
+static int name_store(const char *path, const struct sys_space *space, char *ret, size_t size,
+                      struct err *err)
+{
+    uint64_t dev, ino;
+    uint8_t uuid[SYS_UUID], *u = uuid;
+    cleanup_fd int fd =
+        str_eq(sys_fs_name(space->fs_magic), "btrfs") ? sys_tree_top(path, true) : -1;
+    if (fd >= 0 && sys_btrfs_filesystem(fd, uuid) == 0) {
+        str_format(ret, size, "btrfs-%02x%02x%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2], u[3],
+                   u[4], u[5], u[6], u[7]);
+        return 0;
+    }
+    if (sys_path_identity(path, &dev, &ino, err) < 0)
+        return -1;
+    str_format(ret, size, "dev-%llx", (unsigned long long)dev);
+    return 0;
+}
+
+int storage_tree_space(const struct driver_ctx *ctx, const struct spec_volume *v,
+                       enum colour colour, uint64_t enough, struct storage_space *ret,
+                       struct err *err)
+{
+    struct sys_space space;
+    (void)ctx, (void)colour, (void)enough;
+    *ret = (struct storage_space){
+        .quota_bytes = UINT64_MAX, .limit_bytes = UINT64_MAX, .used_bytes = -1};
+    if (sys_path_space(v->path, &space, err) < 0 ||
+        name_store(v->path, &space, ret->store, sizeof(ret->store), err) < 0)
+        return -1;
+    ret->free_bytes = space.free_bytes;
+    return 0;
 }

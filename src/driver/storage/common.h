@@ -32,6 +32,7 @@ must_check int storage_tree_inspect(const struct driver_ctx *ctx, const struct s
 storage_settle_fn storage_tree_settle;
 storage_destroy_fn storage_tree_destroy;
 storage_mark_fn storage_tree_mark;
+storage_space_fn storage_tree_space;
 
 /* 0: to be made; 1: this upgrade's clone is complete already; -1: dst is not ours. */
 must_check int storage_already(const struct driver_ctx *ctx, const struct spec_volume *dst,

@@ -38,4 +38,5 @@ const struct storage_ops storage_copy = {
     .settle = storage_tree_settle,
     .destroy = storage_tree_destroy,
     .mark = storage_tree_mark,
+    .space = storage_tree_space,
 };

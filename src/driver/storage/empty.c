@@ -95,4 +95,5 @@ const struct storage_ops storage_empty = {
     .settle = storage_tree_settle,
     .destroy = storage_tree_destroy,
     .mark = storage_tree_mark,
+    .space = storage_tree_space,
 };

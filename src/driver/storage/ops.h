@@ -124,6 +124,25 @@ typedef int storage_mark_fn(const struct driver_ctx *ctx, const struct spec_volu
 typedef int storage_permit_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
                               const struct spec_volume *dst, struct findings *f, struct err *err);
 
+/* What is left for a colour's volume. */
+struct storage_space {
+    char store[64]; /* what it shares room with others in, the same for all of them; no blanks */
+    uint64_t free_bytes;  /* that it can still take from there, what is reserved for it included */
+    uint64_t quota_bytes; /* left under a limit on the volume and what our snapshots of it keep;
+                             UINT64_MAX: none */
+    uint64_t limit_bytes; /* left under a limit on its own data, which no snapshot that goes widens;
+                             UINT64_MAX: none */
+    char limit[32];       /* that one's kind: "refquota"; no colon, no blanks */
+    int64_t used_bytes;   /* what it takes alone, so that it grows as the sides diverge; -1: unknown
+                           */
+};
+
+/* Read-only. enough: where it can be told cheaply that more than that is left of all of them,
+ * free_bytes may be a lower bound, and the rest unknown or none. Quick: asked every second. */
+typedef int storage_space_fn(const struct driver_ctx *ctx, const struct spec_volume *v,
+                             enum colour colour, uint64_t enough, struct storage_space *ret,
+                             struct err *err);
+
 struct storage_ops {
     const char *name;
     unsigned caps;
@@ -134,6 +153,7 @@ struct storage_ops {
     storage_settle_fn *settle;
     storage_destroy_fn *destroy;
     storage_mark_fn *mark;
+    storage_space_fn *space;
     storage_retire_fn *retire; /* or NULL */
     storage_graph_fn *graph;   /* or NULL */
     storage_permit_fn *permit; /* or NULL */

@@ -61,4 +61,5 @@ const struct storage_ops storage_reflink = {
     .settle = storage_tree_settle,
     .destroy = storage_tree_destroy,
     .mark = storage_tree_mark,
+    .space = storage_tree_space,
 };

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "driver/storage/common.h"
 #include "driver/storage/zfs_pair.h"
+#include "driver/storage/zfs_space.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -91,11 +92,12 @@ static int zfs_inspect(const struct driver_ctx *ctx, const struct spec_volume *s
     why_not(&p, ret->why_not, sizeof(ret->why_not));
     ret->supported = !*ret->why_not;
     str_format(ret->fs_name, sizeof(ret->fs_name), "ZFS");
-    const struct zfs_dataset *space = p.from.exists ? &p.from : &p.to;
-    if (space->exists)
-        ret->free_bytes = strtoull(space->available, NULL, 10);
     zfs_due_words(&p.to, ret->lacks, sizeof(ret->lacks));
-    if (measure) {
+    if (measure && p.from.exists) {
+        struct storage_space left;
+        if (zfs_space(ctx, src, colour_other(dst_colour), UINT64_MAX, &left, err) < 0)
+            return -1;
+        ret->free_bytes = left.free_bytes < left.quota_bytes ? left.free_bytes : left.quota_bytes;
         ret->bytes = strtoull(p.from.referenced, NULL, 10);
         ret->needed_bytes = NEEDED_BYTES;
     }
@@ -314,6 +316,7 @@ const struct storage_ops storage_zfs = {
     .settle = zfs_settle,
     .destroy = zfs_destroy,
     .mark = zfs_mark,
+    .space = zfs_space,
     .retire = zfs_retire,
     .graph = zfs_graph,
     .permit = zfs_permit,
