@@ -1,7 +1,7 @@
 # The front door. Each target first sees to it that the Debian packages it needs are there.
 PREFIX ?= /usr/local
 
-.PHONY: all demo test test-crash lab test-lab cluster test-cluster check bench bench-million install format clean deps deps-check deps-bench
+.PHONY: all demo test test-crash lab test-lab cluster test-cluster check bench bench-million bench-clone install format clean deps deps-check deps-bench
 all: deps
 	@scripts/build build
 deps:
@@ -30,13 +30,16 @@ test-cluster: all
 	@tests/cluster/suite build
 check: deps-check
 	@scripts/check
-# Both print each figure beside its bar. CHANGEOVER_BENCH=short: only to see that they work.
+# Each figure is printed beside its bar. CHANGEOVER_BENCH=short: only to see that they work.
 bench: deps-bench
 	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
 	@scripts/run-bench build-release
 bench-million: deps-bench
 	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
 	@scripts/run-bench build-release tests/bench/million.py
+bench-clone: deps-bench
+	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
+	@scripts/run-bench build-release tests/bench/cloning.py
 install: deps
 	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true --prefix=$(PREFIX)
 	@meson install -C build-release --no-rebuild --quiet

@@ -203,3 +203,36 @@ const char *str_bytes(char *buf, size_t size, uint64_t bytes)
     snprintf(buf, size, u && v < 99.95 ? "%.1f %s" : "%.0f %s", v, unit[u]);
     return buf;
 }
+
+bool str_parse_bytes(const char *s, uint64_t *ret)
+{
+    static const struct {
+        const char *suffix;
+        double bytes;
+    } unit[] = {{"B", 1},
+                {"kB", 1e3},
+                {"KB", 1e3},
+                {"MB", 1e6},
+                {"GB", 1e9},
+                {"TB", 1e12},
+                {"KiB", 1024},
+                {"MiB", 1048576},
+                {"GiB", 1073741824.0},
+                {"TiB", 1099511627776.0}};
+    char *end;
+    if (*s < '0' || *s > '9')
+        return false;
+    double v = strtod(s, &end);
+    while (*end == ' ')
+        end++;
+    if (!*end && v == 0.0) {
+        *ret = 0;
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(unit); i++)
+        if (str_eq(end, unit[i].suffix) && v * unit[i].bytes < 9e18) {
+            *ret = (uint64_t)(v * unit[i].bytes);
+            return true;
+        }
+    return false;
+}

@@ -62,3 +62,6 @@ const char *str_format(char *buf, size_t size, const char *fmt, ...) printf_like
 
 /* 1234567 -> "1.2 MB"; writes into buf (at least 16 bytes) and returns it. */
 const char *str_bytes(char *buf, size_t size, uint64_t bytes);
+
+/* "200MB", "1.5 GiB", "0": a number and B, kB, MB, GB, TB, KiB, MiB, GiB or TiB. */
+bool str_parse_bytes(const char *s, uint64_t *ret);

@@ -54,7 +54,8 @@ int run_fail(struct run *r, const char *what, const char *path, struct err *err)
         return err_hint(err, "make it a volume of its own, or exclude it");
     }
     errno = e;
-    return err_sys(err, ERR_FAILED, "clone '%s' to '%s': %s '%s'", r->src, r->dst, what, path);
+    err_sys(err, ERR_FAILED, "clone '%s' to '%s': %s '%s'", r->src, r->dst, what, path);
+    return e == EACCES || e == EPERM ? err_hint(err, "run as root, or as the data's owner") : -1;
 }
 
 int run_gone(struct run *r, const char *path, struct err *err)
@@ -119,6 +120,18 @@ static int copy_xattrs(struct run *r, struct run_scratch *s, int src, const char
     return count;
 }
 
+/* What chattr(1) has put on the source. Not on the top: our mark must be writable there. */
+static int lock(struct run *r, int dst_dir, const char *dst_name, unsigned locked, const char *path,
+                struct err *err)
+{
+    if (sys_tree_set_locked(dst_dir, dst_name, locked) == 0)
+        return 0;
+    err_sys(err, ERR_UNSUPPORTED, "clone '%s' to '%s': '%s' is %s (chattr), and %s cannot keep it",
+            r->src, r->dst, path, locked & SYS_IMMUTABLE ? "immutable" : "append-only",
+            sys_fs_name(r->dst_magic));
+    return err_hint(err, "run as root; or take the flag off, or exclude it");
+}
+
 int run_finish(struct run *r, struct run_scratch *s, int src_dir, const char *src_name, int dst_dir,
                const char *dst_name, const struct sys_node *want, const struct sys_node *now,
                const char *path, struct err *err)
@@ -138,7 +151,7 @@ int run_finish(struct run *r, struct run_scratch *s, int src_dir, const char *sr
         return run_fail(r, "set the mode of", path, err);
     if (sys_tree_set_times(dst_dir, dst_name, want->atime, want->mtime) < 0)
         return run_fail(r, "set the times of", path, err);
-    return 0;
+    return want->locked && *path ? lock(r, dst_dir, dst_name, want->locked, path, err) : 0;
 }
 
 /* ---- contents ---- */
@@ -149,15 +162,28 @@ struct file {
     struct sys_node node;
 };
 
+static void wait_for_limit(struct run *r, nsec_t time)
+{
+    sys_sleep(time);
+    atomic_fetch_add(&r->waited, time);
+}
+
+static void make_way(struct run *r)
+{
+    while (atomic_load_explicit(&r->crowded, memory_order_relaxed) && !pool_stopping(r->base.pool))
+        wait_for_limit(r, 20 * NSEC_MS);
+}
+
 static void copied(struct run *r, uint64_t n)
 {
     uint64_t all = atomic_fetch_add_explicit(&r->moved, n, memory_order_relaxed) + n;
     atomic_fetch_add_explicit(&r->bytes, n, memory_order_relaxed);
+    make_way(r);
     if (!r->o->rate_limit)
         return;
     nsec_t due = r->began + (nsec_t)((double)all * 1e9 / (double)r->o->rate_limit), now;
     while ((now = sys_clock_mono()) < due && !pool_stopping(r->base.pool))
-        sys_sleep(due - now < 50 * NSEC_MS ? due - now : 50 * NSEC_MS);
+        wait_for_limit(r, due - now < 50 * NSEC_MS ? due - now : 50 * NSEC_MS);
 }
 
 static int copy_through_us(struct run *r, struct run_scratch *s, const struct file *f, uint64_t off,
@@ -189,7 +215,7 @@ static int copy_range(struct run *r, struct run_scratch *s, const struct file *f
                       uint64_t end, uint64_t *ret_at, struct err *err)
 {
     while (r->copy_range && off < end && !pool_stopping(r->base.pool)) {
-        uint64_t chunk = r->o->rate_limit ? CHUNK_LIMITED : CHUNK;
+        uint64_t chunk = r->o->rate_limit || r->o->pressure ? CHUNK_LIMITED : CHUNK;
         uint64_t want = end - off < chunk ? end - off : chunk;
         ssize_t n = sys_file_copy_range(f->dst, f->src, off, (size_t)want);
         if (n < 0 && !range_unsupported(errno))
@@ -265,6 +291,22 @@ static int reflink_contents(struct run *r, const struct file *f, struct err *err
                          "(reflink=1) or btrfs");
 }
 
+/* A file that somebody wrote to while it was copied is of no one moment. */
+static int still_the_same(struct run *r, const struct file *f, struct err *err)
+{
+    struct sys_node now;
+    if (r->live || r->o->mode == TREE_REFLINK)
+        return 0;
+    if (sys_node_at(f->src, "", &now) < 0)
+        return run_fail(r, "look at", f->path, err);
+    if (now.size == f->node.size && sys_stamp_eq(now.mtime, f->node.mtime) &&
+        sys_stamp_eq(now.ctime, f->node.ctime))
+        return 0;
+    return err_set(err, ERR_FAILED,
+                   "clone '%s': '%s' changed while it was copied: somebody writes to the source",
+                   r->src, f->path);
+}
+
 static int open_source(const struct run_dir *d, const char *name)
 {
     int flags = O_RDONLY | O_NONBLOCK; /* a FIFO that took the file's place must not hang us */
@@ -277,7 +319,7 @@ static int fill_file(struct run *r, struct run_scratch *s, struct run_dir *d, co
 {
     cleanup_fd int dst =
         sys_tree_open(d->dst, name, O_WRONLY | O_CREAT | O_EXCL, f->node.mode & 0777);
-    if (dst < 0 && errno == EEXIST && r->existing && sys_tree_unlink(d->dst, name, false) == 0)
+    if (dst < 0 && errno == EEXIST && r->existing && tree_unlink(d->dst, name, false) == 0)
         dst = sys_tree_open(d->dst, name, O_WRONLY | O_CREAT | O_EXCL, f->node.mode & 0777);
     struct sys_node now;
     f->dst = dst;
@@ -288,7 +330,7 @@ static int fill_file(struct run *r, struct run_scratch *s, struct run_dir *d, co
     if (f->node.size) {
         int ok =
             r->o->mode == TREE_REFLINK ? reflink_contents(r, f, err) : copy_contents(r, s, f, err);
-        if (ok < 0)
+        if (ok < 0 || still_the_same(r, f, err) < 0)
             return -1;
     }
     if (pool_stopping(r->base.pool))
@@ -301,7 +343,7 @@ static int fill_file(struct run *r, struct run_scratch *s, struct run_dir *d, co
 static bool is_same(const struct run *r, const struct sys_node *want, const struct sys_node *have)
 {
     if ((want->mode & S_IFMT) != (have->mode & S_IFMT) || want->size != have->size ||
-        !sys_stamp_eq(want->mtime, have->mtime))
+        want->locked != have->locked || !sys_stamp_eq(want->mtime, have->mtime))
         return false;
     return !r->refresh || seen_unchanged(r->o->seen, want);
 }
@@ -330,10 +372,9 @@ static int reuse(struct run *r, struct run_dir *d, const char *name, const struc
     if (trusted && is_same(r, want, &have) && (want->nlink > 1 || have.nlink == 1))
         return reused(r, want);
     if (!S_ISDIR(have.mode))
-        return sys_tree_unlink(d->dst, name, false) < 0 ? run_entangled(r, d, "replace", path, err)
-                                                        : 0;
+        return tree_unlink(d->dst, name, false) < 0 ? run_entangled(r, d, "replace", path, err) : 0;
     cleanup_fd int fd = sys_tree_beneath(d->dst, name);
-    if (fd < 0 || tree_empty(fd, path, NULL, err) < 0 || sys_tree_unlink(d->dst, name, true) < 0)
+    if (fd < 0 || tree_empty(fd, path, NULL, err) < 0 || tree_unlink(d->dst, name, true) < 0)
         return fd < 0 || !err->code ? run_fail(r, "replace", path, err) : -1;
     return 0;
 }
@@ -352,11 +393,19 @@ static int link_to(struct run *r, struct run_dir *d, const char *name, const cha
     if (r->existing && sys_node_at(d->dst, name, &a) == 0) {
         if (sys_node_at(dir_fd, base, &b) == 0 && a.ino == b.ino && a.dev == b.dev)
             return 0;
-        if (sys_tree_unlink(d->dst, name, false) < 0)
+        if (tree_unlink(d->dst, name, false) < 0)
             return run_entangled(r, d, "replace", path, err);
     }
-    if (sys_tree_link(dir_fd, base, d->dst, name) < 0)
+    if (sys_tree_link(dir_fd, base, d->dst, name) == 0)
+        return 0;
+    int why = errno;
+    if (why != EPERM || sys_node_at(dir_fd, base, &a) < 0 || !a.locked) {
+        errno = why;
         return run_entangled(r, d, "link", path, err);
+    }
+    if (sys_tree_set_locked(dir_fd, base, 0) < 0 || sys_tree_link(dir_fd, base, d->dst, name) < 0 ||
+        sys_tree_set_locked(dir_fd, base, a.locked) < 0)
+        return run_fail(r, "link", path, err);
     return 0;
 }
 
@@ -451,6 +500,7 @@ int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const cha
     }
     if (sys_fault_point("clone/entry") < 0)
         return run_fail(r, "clone", path, err);
+    make_way(r);
     type = real_type(d, name, type);
     if (type == DT_SOCK) {
         atomic_fetch_add(&r->sockets, 1);

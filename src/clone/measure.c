@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #define SMALL ((uint64_t)65536)
 #define SAMPLE_SMALL ((size_t)1024)
@@ -267,7 +268,14 @@ struct verifying {
     const char *dst;
     int dst_top;
     struct scan *scan;
-    char **buf; /* two of RUN_BUFFER a thread */
+    struct verifier *each; /* one a thread */
+    atomic_ullong high, low, files, bytes;
+    nsec_t began;
+};
+
+struct verifier {
+    char *a, *b; /* RUN_BUFFER each */
+    XXH3_state_t *of_a, *of_b;
 };
 
 static int differs(const struct verifying *v, const struct scan_entry *e, struct err *err)
@@ -277,7 +285,17 @@ static int differs(const struct verifying *v, const struct scan_entry *e, struct
         err, "remove the clone and make it again; if it differs again, mistrust memory or disk");
 }
 
-/* Whether it may rightly differ: somebody has written to it since it was cloned, or renamed a
+/* While others write to it nobody can tell whose fault it is: the next pass clones it anew, and
+ * looks again. */
+static int differs_now(const struct verifying *v, const struct scan_entry *e, struct err *err)
+{
+    if (!v->o->ahead)
+        return differs(v, e, err);
+    seen_let_go(v->o->seen, e->node.ino);
+    return 0;
+}
+
+/* Whether it may rightly be missing: somebody has written to it since it was cloned, or renamed a
  * directory above it. */
 static bool moves(const struct verifying *v, const struct scan_entry *e)
 {
@@ -290,27 +308,39 @@ static bool moves(const struct verifying *v, const struct scan_entry *e)
                            !seen_dir_known(v->o->seen, above, dir.ino, &owed));
 }
 
-static int verify_contents(const struct verifying *v, unsigned worker, const struct scan_entry *e,
-                           int a, int b, struct err *err)
+static int verify_contents(struct verifying *v, const struct verifier *with,
+                           const struct scan_entry *e, int a, int b, struct err *err)
 {
-    char *x = v->buf[worker], *y = x + RUN_BUFFER;
+    XXH3_128bits_reset(with->of_a);
+    XXH3_128bits_reset(with->of_b);
+    XXH3_128bits_update(with->of_a, e->path, strlen(e->path) + 1);
+    XXH3_128bits_update(with->of_b, e->path, strlen(e->path) + 1);
     for (uint64_t off = 0; !pool_stopping(v->scan->base.pool);) {
-        ssize_t n = sys_file_pread(a, x, RUN_BUFFER, off);
-        ssize_t m = n < 0 ? -1 : sys_file_pread(b, y, RUN_BUFFER, off);
+        ssize_t n = sys_file_pread(a, with->a, RUN_BUFFER, off);
+        ssize_t m = n < 0 ? -1 : sys_file_pread(b, with->b, RUN_BUFFER, off);
         if (n < 0 || m < 0)
             return err_sys(err, ERR_FAILED, "verify '%s': read '%s'", v->dst, e->path);
-        if (n != m || memcmp(x, y, (size_t)n) != 0)
-            return moves(v, e) ? 0 : differs(v, e, err);
+        if (n != m || memcmp(with->a, with->b, (size_t)n) != 0)
+            return differs_now(v, e, err);
         if (n == 0)
-            return 0;
+            break;
+        XXH3_128bits_update(with->of_a, with->a, (size_t)n);
+        XXH3_128bits_update(with->of_b, with->b, (size_t)n);
         off += (uint64_t)n;
+        atomic_fetch_add_explicit(&v->bytes, (uint64_t)n, memory_order_relaxed);
     }
+    XXH128_hash_t x = XXH3_128bits_digest(with->of_a), y = XXH3_128bits_digest(with->of_b);
+    if (!XXH128_isEqual(x, y))
+        return differs_now(v, e, err);
+    atomic_fetch_add(&v->high, x.high64);
+    atomic_fetch_add(&v->low, x.low64);
+    atomic_fetch_add(&v->files, 1);
     return 0;
 }
 
 static int verify_entry(void *ctx, unsigned worker, const struct scan_entry *e, struct err *err)
 {
-    const struct verifying *v = ctx;
+    struct verifying *v = ctx;
     bool cloned = !v->o->seen || seen_renewed(v->o->seen, &e->node);
     if (!S_ISREG(e->node.mode) || !cloned)
         return 0;
@@ -325,39 +355,82 @@ static int verify_entry(void *ctx, unsigned worker, const struct scan_entry *e, 
     errno = saved;
     if (a < 0 || b < 0)
         return err_sys(err, ERR_FAILED, "verify '%s': open '%s'", v->dst, e->path);
-    return verify_contents(v, worker, e, a, b, err);
+    if (!v->o->no_sync && !v->o->ahead)
+        sys_file_forget(b);
+    return verify_contents(v, &v->each[worker], e, a, b, err);
 }
 
 static bool cancel_verify(void *ctx)
 {
-    const struct tree_options *o = ((struct verifying *)ctx)->o;
+    const struct verifying *v = ctx;
+    const struct tree_options *o = v->o;
+    struct tree_progress p = {
+        .files_done = atomic_load(&v->files),
+        .files_total = o->files_total,
+        .bytes_done = atomic_load(&v->bytes),
+        .bytes_total = o->bytes_total,
+        .took = sys_clock_mono() - v->began,
+        .left = -1,
+    };
+    if (p.took > 0) {
+        p.files_rate = (double)p.files_done / (double)p.took * 1e9;
+        p.bytes_rate = (double)p.bytes_done / (double)p.took * 1e9;
+    }
+    if (p.bytes_total > p.bytes_done && p.bytes_rate > 0)
+        p.left = (nsec_t)((double)(p.bytes_total - p.bytes_done) / p.bytes_rate * 1e9);
+    if (o->progress)
+        o->progress(o->ctx, &p);
     return o->cancel && o->cancel(o->ctx);
 }
 
-int tree_verify(const char *src, const char *dst, const struct tree_options *o, struct err *err)
+static struct verifier *verifiers_new(unsigned n)
+{
+    struct verifier *v = x_alloc(n * sizeof(*v));
+    for (unsigned i = 0; i < n; i++)
+        v[i] = (struct verifier){.a = x_alloc(RUN_BUFFER),
+                                 .b = x_alloc(RUN_BUFFER),
+                                 .of_a = XXH3_createState(),
+                                 .of_b = XXH3_createState()};
+    return v;
+}
+
+static void verifiers_free(struct verifier *v, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        free(v[i].a);
+        free(v[i].b);
+        XXH3_freeState(v[i].of_a);
+        XXH3_freeState(v[i].of_b);
+    }
+    free(v);
+}
+
+int tree_verify(const char *src, const char *dst, const struct tree_options *o,
+                struct tree_digest *ret, struct err *err)
 {
     cleanup_fd int top = open_top(src, err);
     cleanup_fd int dst_top = top < 0 ? -1 : open_top(dst, err);
     if (dst_top < 0)
         return -1;
-    struct verifying v = {.o = o, .dst = dst, .dst_top = dst_top};
+    unsigned threads = pool_threads(o->threads);
+    struct verifying v = {.o = o,
+                          .dst = dst,
+                          .dst_top = dst_top,
+                          .each = verifiers_new(threads),
+                          .began = sys_clock_mono()};
     struct scan s = {
         .name = src,
         .top = top,
         .exclude = o->exclude,
-        .threads = o->threads,
+        .threads = threads,
         .cancel = cancel_verify,
         .entry = verify_entry,
         .ctx = &v,
     };
-    unsigned threads = pool_threads(o->threads);
     v.scan = &s;
-    v.buf = x_alloc(threads * sizeof(*v.buf));
-    for (unsigned i = 0; i < threads; i++)
-        v.buf[i] = x_alloc(2 * RUN_BUFFER);
     int ok = scan_run(&s, err);
-    for (unsigned i = 0; i < threads; i++)
-        free(v.buf[i]);
-    free(v.buf);
+    verifiers_free(v.each, threads);
+    if (ok == 0 && ret)
+        *ret = (struct tree_digest){.high = atomic_load(&v.high), .low = atomic_load(&v.low)};
     return ok;
 }

@@ -26,8 +26,16 @@ must_check int tree_estimate(const char *src, const char *dst, const struct tree
                              nsec_t budget, struct tree_size *ret, nsec_t *ret_time,
                              struct err *err);
 
-/* Compares the contents of every file of SRC with DST's, byte by byte, as the caches have them. SRC
- * must stand still, unless o->ahead: what has changed since is left to the next pass. With o->seen:
- * only what the last pass has cloned. ERR_FAILED names the first file that differs. */
+/* What a tree's files hold, whatever the order in which they were read: the sum of XXH3-128 over
+ * each file's path and contents. Two trees with the same one hold the same. */
+struct tree_digest {
+    uint64_t high, low;
+};
+
+/* Compares the contents of every file of SRC with DST's: their XXH3-128, and while they are read
+ * the bytes too. A copy that has been synced (no_sync and ahead are false) is read from its disk,
+ * what the caches have else. SRC must stand still, unless o->ahead: what differs then is
+ * left to the next pass, which clones it anew. With o->seen: only what the last pass has cloned.
+ * ERR_FAILED names the first file that differs. ret: SRC's, may be NULL. */
 must_check int tree_verify(const char *src, const char *dst, const struct tree_options *o,
-                           struct err *err);
+                           struct tree_digest *ret, struct err *err);

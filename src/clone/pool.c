@@ -14,7 +14,8 @@ struct pool {
     pthread_mutex_t lock;
     pthread_cond_t work, idle;
     struct pool_job *head;
-    size_t queued;
+    atomic_size_t queued;
+    atomic_uint waiting;
     unsigned busy;
     bool done;
     atomic_bool stop;
@@ -32,6 +33,12 @@ unsigned pool_threads(unsigned asked)
 bool pool_stopping(const struct pool *p)
 {
     return atomic_load_explicit(&p->stop, memory_order_relaxed);
+}
+
+bool pool_hungry(const struct pool *p)
+{
+    return atomic_load_explicit(&p->waiting, memory_order_relaxed) &&
+           !atomic_load_explicit(&p->queued, memory_order_relaxed);
 }
 
 bool pool_push(struct pool *p, struct pool_job *job, size_t max)
@@ -68,8 +75,10 @@ static void note_failure(struct pool *p, const struct err *err)
 
 static struct pool_job *next_job(struct pool *p)
 {
+    atomic_fetch_add(&p->waiting, 1);
     while (!p->head && p->busy && !pool_stopping(p))
         pthread_cond_wait(&p->work, &p->lock);
+    atomic_fetch_sub(&p->waiting, 1);
     struct pool_job *job = pool_stopping(p) ? NULL : p->head;
     if (!job)
         return NULL;

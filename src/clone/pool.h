@@ -31,6 +31,7 @@ must_check int pool_run(const struct pool_spec *spec, struct pool_job *first, st
 /* From inside run(). False: more than `max` are waiting already, or the pool is stopping; the job
  * is still the caller's, who does it himself or drops it. */
 bool pool_push(struct pool *p, struct pool_job *job, size_t max);
+bool pool_hungry(const struct pool *p);   /* somebody waits, and nothing is there for him */
 bool pool_stopping(const struct pool *p); /* long jobs ask, and return 0 early */
 
 /* The pool hands itself over before the first job: ctx must start with this. */

@@ -55,13 +55,25 @@ static int fail(const struct removal *r, const char *path, struct err *err)
     return err_hint(err, "unmount it, then run it again");
 }
 
+int tree_unlink(int dir, const char *name, bool is_dir)
+{
+    if (sys_tree_unlink(dir, name, is_dir) == 0)
+        return 0;
+    if (errno != EPERM)
+        return -1;
+    bool unlocked = sys_tree_set_locked(dir, name, 0) == 0;
+    unlocked |= sys_tree_set_locked(dir, "", 0) == 0;
+    errno = EPERM;
+    return unlocked ? sys_tree_unlink(dir, name, is_dir) : -1;
+}
+
 /* Removes an empty directory; the top stays. */
 static int dir_remove(struct removal *r, const struct dir *d, struct err *err)
 {
     const char *slash = strrchr(d->path, '/');
     cleanup_free char *above = x_strndup(d->path, slash ? (size_t)(slash - d->path) : 0);
     cleanup_fd int fd = sys_tree_beneath(r->top, above);
-    if (fd < 0 || sys_tree_unlink(fd, slash ? slash + 1 : d->path, true) < 0)
+    if (fd < 0 || tree_unlink(fd, slash ? slash + 1 : d->path, true) < 0)
         return fail(r, d->path, err);
     atomic_fetch_add(&r->removed, 1);
     return 0;
@@ -94,7 +106,7 @@ static int remove_name(struct removal *r, struct dir *d, int fd, const char *nam
         struct dir *sub = dir_new(d, name);
         return pool_push(r->base.pool, &sub->base, JOBS_MAX) ? 0 : empty_dir(r, sub, err);
     }
-    if (sys_tree_unlink(fd, name, false) < 0 && errno != ENOENT) {
+    if (tree_unlink(fd, name, false) < 0 && errno != ENOENT) {
         cleanup_free char *path = x_asprintf("%s%s%s", d->path, *d->path ? "/" : "", name);
         return fail(r, path, err);
     }
@@ -108,6 +120,8 @@ static int list_dir(struct removal *r, struct dir *d, struct err *err)
     struct sys_node node;
     if (fd < 0 || sys_node_at(fd, "", &node) < 0)
         return fail(r, d->path, err);
+    if (node.locked)
+        (void)sys_tree_set_locked(fd, "", 0);
     if ((node.mode & 0700) != 0700) /* a directory that was cloned without the right to change it */
         (void)sys_tree_set_mode(fd, "", node.mode | 0700);
     cleanup_free struct sys_names *list = sys_names_open(fd);

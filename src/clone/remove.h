@@ -24,3 +24,7 @@ must_check int tree_remove(const char *path, const struct sentinel *want,
  * the directory behind `top_fd` except for the mark. `name` is for messages. */
 must_check int tree_empty(int top_fd, const char *name, const struct tree_remove_options *o,
                           struct err *err);
+
+/* unlinkat(2) inside a tree that is ours to remove from: takes off what chattr(1) has put on it, or
+ * on the directory that it is in, if that is in the way. -1 with errno. */
+must_check int tree_unlink(int dir, const char *name, bool is_dir);

@@ -48,6 +48,13 @@ struct run {
     struct run_scratch *scratch; /* one a thread */
     unsigned threads;
     nsec_t began;
+    struct {
+        nsec_t at;        /* the last look */
+        uint64_t stalled; /* what it said */
+        unsigned waited;  /* looks in a row that found too much */
+    } pressure;
+    atomic_bool crowded; /* too much of it: the workers wait */
+    atomic_llong waited; /* by all of them, for a limit */
     atomic_ullong files, dirs, linked, symlinks, others, sockets, excluded, vanished, reused,
         removed, bytes, moved; /* moved: of the bytes, what was not there already */
 };

@@ -40,8 +40,12 @@ static void job_drop(void *ctx, struct pool_job *job)
 
 static int fail(const struct scan *s, const char *path, struct err *err)
 {
-    if (errno != EXDEV)
-        return err_sys(err, ERR_FAILED, "look at '%s/%s'", s->name, path);
+    int e = errno;
+    if (e != EXDEV) {
+        err_sys(err, ERR_FAILED, "look at '%s/%s'", s->name, path);
+        return e == EACCES || e == EPERM ? err_hint(err, "run as root, or as the data's owner")
+                                         : -1;
+    }
     err_set(err, ERR_FAILED, "'%s' is a mount point inside '%s', and not part of it", path,
             s->name);
     return err_hint(err, "make it a volume of its own, or exclude it");

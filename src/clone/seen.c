@@ -75,10 +75,12 @@ struct seen {
     struct horizon last; /* the pass at hand, or the one just done, compared with this */
     struct horizon next; /* what the next one will compare with */
     struct horizon now;  /* begun with the pass at hand */
+    struct map let_go;   /* told of since the pass at hand began: for the next one */
+    bool forget;
     struct map dirs, dirs_now;
-    pthread_mutex_t lock; /* dirs_now */
+    pthread_mutex_t lock; /* dirs_now, let_go */
     unsigned passes;
-    nsec_t took;
+    nsec_t took, worked;
 };
 
 struct seen *seen_new(void)
@@ -96,17 +98,36 @@ void seen_free(struct seen *s)
     map_done(&s->last.held);
     map_done(&s->next.held);
     map_done(&s->now.held);
+    map_done(&s->let_go);
     map_done(&s->dirs);
     map_done(&s->dirs_now);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
 
-void seen_hold(struct seen *s, uint64_t ino)
+static void hold_in(struct horizon *h, uint64_t ino)
 {
     bool is_new;
-    (void)map_add(&s->next.held, ino, &is_new);
-    (void)map_add(&s->now.held, ino, &is_new);
+    (void)map_add(&h->held, ino, &is_new);
+}
+
+void seen_hold(struct seen *s, uint64_t ino)
+{
+    hold_in(&s->next, ino);
+    hold_in(&s->now, ino);
+}
+
+void seen_let_go(struct seen *s, uint64_t ino)
+{
+    bool is_new;
+    pthread_mutex_lock(&s->lock);
+    (void)map_add(&s->let_go, ino, &is_new);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void seen_forget(struct seen *s)
+{
+    s->forget = true;
 }
 
 unsigned seen_passes(const struct seen *s)
@@ -119,6 +140,11 @@ nsec_t seen_took(const struct seen *s)
     return s->took;
 }
 
+nsec_t seen_worked(const struct seen *s)
+{
+    return s->worked;
+}
+
 void seen_begin(struct seen *s)
 {
     s->now.since = sys_clock_wall();
@@ -128,10 +154,17 @@ void seen_begin(struct seen *s)
         s->next.since -= back;
         s->next.mono -= back;
     }
+    for (size_t i = 0; i < s->let_go.room; i++)
+        if (s->let_go.slots[i].key)
+            hold_in(&s->next, s->let_go.slots[i].key);
+    map_done(&s->let_go);
+    if (s->forget)
+        s->next.since = 0;
+    s->forget = false;
     map_done(&s->dirs_now);
 }
 
-void seen_end(struct seen *s, bool whole, nsec_t took)
+void seen_end(struct seen *s, bool whole, nsec_t took, nsec_t worked)
 {
     map_done(whole ? &s->dirs : &s->dirs_now);
     if (!whole)
@@ -144,6 +177,7 @@ void seen_end(struct seen *s, bool whole, nsec_t took)
     s->now = (struct horizon){0};
     s->passes++;
     s->took = took;
+    s->worked = worked;
 }
 
 static bool before(const struct horizon *h, const struct sys_node *file)

@@ -5,8 +5,9 @@
  * time (seen_hold); and if the directory at its path is the one that was there then: a directory
  * that is renamed takes its files along, and their ctimes stay.
  *
- * Not seen: on tmpfs, where a store through a mapping moves no time at all, a file that was mapped,
- * stored to and unmapped between two looks at what is held. Elsewhere the first store into a new
+ * On tmpfs a store through a mapping moves no time where the page was read before, so a file that
+ * was mapped, stored to and unmapped between two looks at what is held must be told of
+ * (seen_let_go), by somebody who watches (sys/watch.h). Elsewhere the first store into a new
  * mapping moves the ctime. */
 #pragma once
 
@@ -20,13 +21,20 @@ void seen_free(struct seen *s);
  * each pass for what is held then; it is cloned anew in this pass and in the next. */
 void seen_hold(struct seen *s, uint64_t ino);
 
+/* That inode was held until a moment ago: cloned anew in the next pass. Any thread, any time. */
+void seen_let_go(struct seen *s, uint64_t ino);
+
+/* Nobody knows what may have changed: the next pass clones everything anew. */
+void seen_forget(struct seen *s);
+
 unsigned seen_passes(const struct seen *s); /* whole ones so far */
 nsec_t seen_took(const struct seen *s);     /* the last of them; 0: none yet */
+nsec_t seen_worked(const struct seen *s);   /* the same without its waits for a limit */
 
 /* ---- for the cloner; any thread but for begin and end ---- */
 
 void seen_begin(struct seen *s); /* a pass begins: right before its first look at the tree */
-void seen_end(struct seen *s, bool whole, nsec_t took);
+void seen_end(struct seen *s, bool whole, nsec_t took, nsec_t worked);
 
 bool seen_unchanged(const struct seen *s, const struct sys_node *file); /* since the last pass */
 bool seen_renewed(const struct seen *s, const struct sys_node *file);   /* by the last pass */

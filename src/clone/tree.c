@@ -5,6 +5,7 @@
 #include "sys/clock.h"
 #include "sys/fault.h"
 #include "sys/file.h"
+#include "sys/pressure.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -218,6 +219,12 @@ static int finish_empty(struct run *r, struct tree_result *ret, struct err *err)
                        : 0;
 }
 
+static void end_pass(struct run *r, bool whole)
+{
+    nsec_t took = sys_clock_mono() - r->began, waited = atomic_load(&r->waited) / r->threads;
+    seen_end(r->o->seen, whole, took, took > waited ? took - waited : 0);
+}
+
 /* The walk itself, as a pass of r->o->seen if there is one. */
 static int make_pass(struct run *r, struct tree_result *ret, struct err *err)
 {
@@ -226,20 +233,34 @@ static int make_pass(struct run *r, struct tree_result *ret, struct err *err)
     if (seen)
         seen_begin(seen);
     int ok = run_walk(r, err);
+    if (ok == 0 && r->o->ahead && r->refresh && sys_fault_point("clone:pass") < 0)
+        ok = err_sys(err, ERR_FAILED, "fault point clone:pass");
     fill_result(r, ret);
     /* Asked once more: only then it is certain that nobody has let the writers go on meanwhile. */
     if (ok == 0 && !r->live && r->o->cancel && r->o->cancel(r->o->ctx))
         ok = err_set(err, ERR_INTERRUPTED, "interrupted");
     if (seen)
-        seen_end(seen, ok == 0, sys_clock_mono() - r->began);
+        end_pass(r, ok == 0);
     if (ok < 0 && err->code == ERR_INTERRUPTED)
         err_ctx(err, "clone '%s' to '%s'", r->src, r->dst);
     return ok;
 }
 
+static int can_tell_pressure(const struct run *r, struct err *err)
+{
+    const char *dir = r->o->pressure_dir ? r->o->pressure_dir : SYS_PRESSURE;
+    uint64_t ignored;
+    if (!r->o->pressure || sys_pressure_stalled(dir, &ignored) == 0)
+        return 0;
+    err_sys(err, ERR_UNSUPPORTED, "clone '%s' by pressure: read %s", r->src, dir);
+    return err_hint(err, "this kernel does not tell it (PSI): use a limit of the rate instead");
+}
+
 static int walk(struct run *r, struct tree_result *ret, struct err *err)
 {
     struct sys_node top;
+    if (can_tell_pressure(r, err) < 0)
+        return -1;
     cleanup_fd int src_top = sys_tree_top(r->src, true);
     if (src_top < 0 || sys_node_at(src_top, "", &top) < 0)
         return err_sys(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_FAILED, "open '%s'", r->src);

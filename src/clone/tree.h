@@ -42,7 +42,12 @@ struct tree_options {
     bool ahead;        /* not the last pass: SRC is being written to (as live_source), DST stays
                           "cloning". Written out to disk, since the last one is in a hurry */
     bool no_sync; /* leave the wait for the disk to tree_settle(): the source may be thawed first */
-    uint64_t rate_limit;               /* bytes copied a second, 0: none */
+    uint64_t rate_limit;      /* bytes copied a second, 0: none */
+    unsigned pressure;        /* per cent of the time in which something of this machine may stand
+                                 still for its disk or for memory: above it the clone waits, nine
+                                 tenths of the time at most. 0: whatever it does. ERR_UNSUPPORTED
+                                 where the kernel does not tell */
+    const char *pressure_dir; /* NULL: SYS_PRESSURE */
     uint64_t files_total, bytes_total; /* for the progress; 0: unknown */
 
     /* Whose DST becomes: it is marked {owner, "cloning"} before the first file and "ready" after

@@ -5,6 +5,7 @@
 #include "clone/scan.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/pressure.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,6 +16,7 @@
 #define BATCH ((size_t)64)
 #define BATCH_BYTES ((size_t)8192)
 #define JOBS_MAX ((size_t)16384)
+#define PRESSURE_LOOK (300 * NSEC_MS)
 
 struct names {
     size_t n, used;
@@ -28,9 +30,13 @@ struct job {
     struct names *names;
 };
 
-/* Default ACLs would be inherited by everything made below; the source's are set at the end. */
+/* Default ACLs would be inherited by everything made below; the source's are set at the end. So are
+ * the flags that would keep us from making anything. */
 static void strip(int dst)
 {
+    struct sys_node node;
+    if (sys_node_at(dst, "", &node) == 0 && node.locked)
+        (void)sys_tree_set_locked(dst, "", 0);
     static const char *const keys[] = {"system.posix_acl_default", "system.posix_acl_access"};
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
         (void)sys_xattr_remove(dst, "", keys[i]);
@@ -62,16 +68,6 @@ static int dir_release(struct run *r, struct run_scratch *s, struct run_dir *d, 
     return ok;
 }
 
-static int run_names(struct run *r, struct run_scratch *s, struct run_dir *d,
-                     const struct names *names, struct err *err)
-{
-    const char *p = names->text;
-    for (size_t i = 0; i < names->n && !pool_stopping(r->base.pool); i++, p += strlen(p + 1) + 2)
-        if (run_entry(r, s, d, p + 1, (unsigned char)*p, err) < 0)
-            return -1;
-    return 0;
-}
-
 static void job_drop(void *ctx, struct pool_job *base)
 {
     (void)ctx;
@@ -81,6 +77,44 @@ static void job_drop(void *ctx, struct pool_job *base)
     free(j->names);
     free(j->path);
     free(j);
+}
+
+/* Gives half of what is left, from `p` on, to whoever has nothing to do. */
+static void share_names(struct run *r, struct run_dir *d, const char *p, size_t *left)
+{
+    if (*left < 2 || !pool_hungry(r->base.pool))
+        return;
+    struct job *j = x_alloc(sizeof(*j));
+    j->dir = d;
+    j->names = x_alloc(sizeof(*j->names));
+    size_t keep = *left - *left / 2;
+    for (size_t i = 0; i < *left; i++) {
+        size_t n = strlen(p + 1) + 2;
+        if (i >= keep) {
+            memcpy(j->names->text + j->names->used, p, n);
+            j->names->used += n;
+            j->names->n++;
+        }
+        p += n;
+    }
+    atomic_fetch_add(&d->refs, 1);
+    if (pool_push(r->base.pool, &j->base, r->threads))
+        *left = keep;
+    else
+        job_drop(r, &j->base);
+}
+
+static int run_names(struct run *r, struct run_scratch *s, struct run_dir *d,
+                     const struct names *names, struct err *err)
+{
+    const char *p = names->text;
+    for (size_t left = names->n; left && !pool_stopping(r->base.pool);
+         left--, p += strlen(p + 1) + 2) {
+        share_names(r, d, p, &left);
+        if (run_entry(r, s, d, p + 1, (unsigned char)*p, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* Hands a full batch to another thread, or does it here. */
@@ -115,7 +149,7 @@ static int add_subdir(struct run *r, struct run_scratch *s, struct run_dir *d, c
     bool made = sys_tree_mkdir(d->dst, name, 0700) == 0;
     if (!made && errno == EEXIST && r->existing && sys_node_at(d->dst, name, &have) == 0 &&
         !S_ISDIR(have.mode))
-        made = sys_tree_unlink(d->dst, name, false) == 0 && sys_tree_mkdir(d->dst, name, 0700) == 0;
+        made = tree_unlink(d->dst, name, false) == 0 && sys_tree_mkdir(d->dst, name, 0700) == 0;
     bool given = r->existing || r->o->ahead ||
                  (!*d->path && str_eq(name, "lost+found")); /* mkfs made that one */
     if (!made && (errno != EEXIST || !given))
@@ -191,7 +225,7 @@ static int remove_one(struct run *r, struct run_dir *d, const char *name, const 
         if (tree_empty(fd, path, NULL, err) < 0)
             return -1;
     }
-    if (sys_tree_unlink(d->dst, name, S_ISDIR(node.mode)) < 0)
+    if (tree_unlink(d->dst, name, S_ISDIR(node.mode)) < 0)
         return run_entangled(r, d, "remove", path, err);
     atomic_fetch_add(&r->removed, 1);
     return 0;
@@ -304,9 +338,26 @@ static nsec_t time_left(const struct tree_progress *p)
     return worse < 0 || worse > 1e9 ? -1 : (nsec_t)(worse * 1e9);
 }
 
+/* The waiting lowers the pressure that we have made ourselves: so it settles about the limit. */
+static void look_at_pressure(struct run *r)
+{
+    const char *dir = r->o->pressure_dir ? r->o->pressure_dir : SYS_PRESSURE;
+    nsec_t now = sys_clock_mono(), past = now - r->pressure.at;
+    uint64_t stalled;
+    if (!r->o->pressure || past < PRESSURE_LOOK || sys_pressure_stalled(dir, &stalled) < 0)
+        return;
+    uint64_t percent = (stalled - r->pressure.stalled) * 100 / ((uint64_t)past / 1000);
+    bool much = r->pressure.at && percent > r->o->pressure;
+    r->pressure.waited = much ? r->pressure.waited + 1 : 0;
+    atomic_store(&r->crowded, much && r->pressure.waited % 10);
+    r->pressure.at = now;
+    r->pressure.stalled = stalled;
+}
+
 static bool tick(void *ctx, bool last)
 {
-    const struct run *r = ctx;
+    struct run *r = ctx;
+    look_at_pressure(r);
     struct tree_progress p = {
         .files_done = atomic_load(&r->files),
         .bytes_done = atomic_load(&r->bytes),

@@ -20,10 +20,13 @@ static const struct cmd_option options[] = {
     {"reflink", 0, NULL, "share the blocks (XFS, btrfs); an error where that cannot be"},
     {"copy", 0, NULL, "copy the bytes; default: reflink where it can be, else copy"},
     {"exclude", 0, "PATTERN", "leave out paths that match ('*' matches '/' too)"},
-    {"verify", 0, NULL, "compare the contents of every file afterwards"},
+    {"verify", 0, NULL, "compare the contents of every file afterwards, and print their XXH3"},
     {"resume", 0, NULL, "go on with an interrupted clone of a source that has not changed since"},
     {"live", 0, NULL, "the source is being written to: what vanishes meanwhile is no error"},
     {"threads", 0, "N", "default: one a processor, at most 8"},
+    {"rate-limit", 0, "SIZE", "most bytes a second, as 200MB"},
+    {"max-pressure", 0, "PERCENT",
+     "wait while more of the time than that something stands still for disk or memory"},
     {0},
 };
 
@@ -67,20 +70,39 @@ static int take_mode(const struct cmd_call *call, enum tree_mode *ret, struct er
     if (reflink && copy)
         return err_set(err, ERR_USAGE, "--reflink and --copy exclude each other");
     *ret = TREE_COPY;
-    if (reflink || (!copy && tree_can_reflink(call->argv[0], call->argv[1], NULL) == 0))
+    if (copy)
+        return 0;
+    struct err why = {0};
+    if (tree_can_reflink(call->argv[0], call->argv[1], &why) == 0)
         *ret = TREE_REFLINK;
+    else if (reflink) {
+        *err = why;
+        return *err->hint ? -1 : err_hint(err, "--copy copies the bytes");
+    }
     return 0;
 }
 
-static int take_threads(const struct cmd_call *call, unsigned *ret, struct err *err)
+/* A number from 1 to max; not given: 0. */
+static int take_number(const struct cmd_call *call, const char *name, unsigned max, unsigned *ret,
+                       struct err *err)
 {
-    const char *text = cmd_option(call, "threads");
+    const char *text = cmd_option(call, name);
     char *end = NULL;
     unsigned long n = text ? strtoul(text, &end, 10) : 0;
-    if (text && (end == text || *end || n < 1 || n > 64))
-        return err_set(err, ERR_USAGE, "--threads %s: a number from 1 to 64 is needed", text);
+    if (text && (end == text || *end || n < 1 || n > max))
+        return err_set(err, ERR_USAGE, "--%s %s: a number from 1 to %u is needed", name, text, max);
     *ret = (unsigned)n;
     return 0;
+}
+
+static int take_limits(const struct cmd_call *call, struct tree_options *o, struct err *err)
+{
+    const char *rate = cmd_option(call, "rate-limit");
+    if (rate && (!str_parse_bytes(rate, &o->rate_limit) || !o->rate_limit))
+        return err_set(err, ERR_USAGE, "--rate-limit %s: a size such as 200MB is needed", rate);
+    return take_number(call, "threads", 64, &o->threads, err) < 0
+               ? -1
+               : take_number(call, "max-pressure", 100, &o->pressure, err);
 }
 
 /* Our own mark while the clone is incomplete, so that only what we began is gone on with or
@@ -112,8 +134,9 @@ static int hand_over(const char *dst, struct err *err)
 }
 
 static int clone(const struct cmd_call *call, struct tree_options *o, const struct sentinel *owner,
-                 struct tree_result *res, struct err *err)
+                 struct tree_result *res, struct tree_digest *digest, struct err *err)
 {
+    struct clone_run *run = o->ctx;
     const char *src = call->argv[0], *dst = call->argv[1];
     struct tree_size size;
     if (tree_measure(src, o, &size, err) < 0)
@@ -126,21 +149,28 @@ static int clone(const struct cmd_call *call, struct tree_options *o, const stru
             err_hint(err, "the same command again begins anew; with --resume it goes on");
         return -1;
     }
-    if (cmd_option(call, "verify") && tree_verify(src, dst, o, err) < 0)
+    run->text = "verify";
+    if (cmd_option(call, "verify") && tree_verify(src, dst, o, digest, err) < 0)
         return -1;
     return hand_over(dst, err);
 }
 
-static void print(const struct cmd_call *call, enum tree_mode mode, const struct tree_result *r)
+static void print(const struct cmd_call *call, enum tree_mode mode, const struct tree_result *r,
+                  const struct tree_digest *digest)
 {
     const char *how = mode == TREE_REFLINK ? "reflink" : "copy";
-    char bytes[24], took[24];
+    char bytes[24], took[24], xxh3[40] = "", verified[64] = "";
+    if (cmd_option(call, "verify")) {
+        str_format(xxh3, sizeof(xxh3), "%016llx%016llx", (unsigned long long)digest->high,
+                   (unsigned long long)digest->low);
+        str_format(verified, sizeof(verified), ", verified, xxh3 %s", xxh3);
+    }
     if (!call->json) {
         printf("%s: %llu files, %llu directories, %llu links, %s in %s (%s)%s\n", call->argv[1],
                (unsigned long long)r->files, (unsigned long long)r->dirs,
                (unsigned long long)(r->links + r->symlinks),
                str_bytes(bytes, sizeof(bytes), r->bytes), clock_words(took, sizeof(took), r->took),
-               how, cmd_option(call, "verify") ? ", verified" : "");
+               how, verified);
         return;
     }
     json_t *j = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}",
@@ -150,6 +180,8 @@ static void print(const struct cmd_call *call, enum tree_mode mode, const struct
                           "excluded", (json_int_t)r->excluded, "vanished", (json_int_t)r->vanished,
                           "reused", (json_int_t)r->reused, "bytes", (json_int_t)r->bytes, "seconds",
                           (double)r->took / 1e9, "verified", cmd_option(call, "verify") != NULL);
+    if (*xxh3)
+        json_object_set_new(j, "xxh3", json_string(xxh3));
     json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     putchar('\n');
     json_decref(j);
@@ -169,17 +201,18 @@ static int run(const struct cmd_call *call, struct err *err)
     };
     struct sentinel owner;
     struct tree_result res;
+    struct tree_digest digest = {0};
     struct terminal term;
-    if (take_mode(call, &o.mode, err) < 0 || take_threads(call, &o.threads, err) < 0 ||
+    if (take_mode(call, &o.mode, err) < 0 || take_limits(call, &o, err) < 0 ||
         take_owner(call->argv[0], &owner, err) < 0)
         return -1;
     sys_signals_init();
     terminal_init(&term, stderr, call->quiet, call->verbose > 0);
     ctx.sink = call->json ? jsonlines_sink(stderr) : terminal_sink(&term);
-    int ok = clone(call, &o, &owner, &res, err);
+    int ok = clone(call, &o, &owner, &res, &digest, err);
     terminal_done(&term);
     if (ok == 0)
-        print(call, o.mode, &res);
+        print(call, o.mode, &res, &digest);
     return ok;
 }
 
@@ -193,7 +226,8 @@ const struct cmd_row cmd_clone = {
     .options = options,
     .help = "DST must be absent or empty. Owners, modes, times, attributes, ACLs, links of both "
             "kinds and holes\n"
-            "are kept; sockets are left out; a mount point inside SRC is an error. On disk when it "
-            "ends.",
+            "are kept, and what chattr has made immutable or append-only (but for DST itself); "
+            "sockets are left\n"
+            "out; a mount point inside SRC is an error. On disk when it ends.",
     .run = run,
 };

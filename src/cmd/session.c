@@ -5,6 +5,7 @@
 #include "cmd/stored.h"
 #include "engine/flow.h"
 #include "engine/guard.h"
+#include "engine/passes.h"
 #include "observe/jsonlines.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -357,6 +358,7 @@ int session_guard(struct session *s, struct err *err)
 
 void session_done(struct session *s)
 {
+    passes_forget(&s->engine);
     terminal_done(&s->terminal);
     sys_close_p(&s->lock_fd);
     journal_close(s->j);

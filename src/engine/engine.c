@@ -28,6 +28,7 @@ static const struct step_ops *const ops_of[ACT_MAX] = {
     [ACT_GIVE_BACK] = &step_give_back, [ACT_SHADOW] = &step_shadow,
     [ACT_PROBE] = &step_probe,         [ACT_BASELINE] = &step_baseline,
     [ACT_RETIRE] = &step_retire,       [ACT_WEBSOCKETS] = &step_websockets,
+    [ACT_AHEAD] = &step_ahead,
 };
 
 /* Events go to the screen and, but for progress, to the journal. */

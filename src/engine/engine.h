@@ -29,6 +29,7 @@ struct engine {
     struct prober *prober;   /* the probe, while it runs (prober.h); NULL: it does not */
     bool probe_decides;      /* a limit of it that is broken ends the step */
     bool loss_asked;         /* --accept-loss was typed: a plain flip, also with writes: client */
+    struct cloning *ahead;   /* passes made before a hold, for the one in it (passes.h); or NULL */
     nsec_t hold_until;       /* monotonic: requests wait, and at most until then; 0: they do not */
     bool hold_over;          /* a wait of ours was ended because of that */
     nsec_t space_looked;     /* monotonic: when the floors were last looked at */
@@ -59,8 +60,8 @@ struct step_ops {
 extern const struct step_ops step_hook, step_check, step_validate, step_clone, step_boot_on,
     step_boot_off, step_start, step_gate, step_shadow, step_preview, step_baseline, step_probe,
     step_flip, step_verify, step_priority, step_bake, step_drain, step_stop, step_destroy,
-    step_retire, step_forget, step_fits, step_clear, step_hold, step_release, step_let_go,
-    step_give_back, step_websockets;
+    step_retire, step_forget, step_fits, step_clear, step_ahead, step_hold, step_release,
+    step_let_go, step_give_back, step_websockets;
 
 /* Do requests for the new colour wait, by the flags? It has taken no write then. 1, 0, -1. */
 int engine_held(struct engine *e, struct err *err);

@@ -1,6 +1,7 @@
 #include "engine/passes.h"
 
 #include "engine/hole.h"
+#include "engine/unseen.h"
 #include "plan/plan.h"
 #include "sys/clock.h"
 #include "sys/fault.h"
@@ -21,18 +22,23 @@ struct cloning {
     const struct plan_step *s;
     enum colour from;
     bool runs;             /* the source: one that does not is at rest as it is */
+    bool stops;            /* it will be stopped for the last pass, not frozen */
     struct driver_ctx ctx; /* the engine's, with a poll that ends at the ceiling */
     nsec_t ceiling;        /* monotonic; 0: not frozen */
     bool hit_ceiling;
     struct seen **seen; /* one a volume; NULL: one pass over all of it must do */
-    unsigned passes;    /* ahead */
-    nsec_t first, last; /* how long they took */
+    size_t volumes;
+    struct unseen *unseen; /* with seen */
+    unsigned passes;       /* ahead */
+    nsec_t first, last;    /* how long they took */
+    nsec_t worked; /* the last one, without its waits: the one in the pause keeps to no limit */
     nsec_t held;
 };
 
 static int cloning_poll(void *ctx)
 {
     struct cloning *c = ctx;
+    unseen_take(c->unseen, false);
     if (c->ceiling && sys_clock_mono() >= c->ceiling) {
         c->hit_ceiling = true;
         return 2;
@@ -176,20 +182,24 @@ static int pass_ahead(struct cloning *c, struct err *err)
 {
     char took[24];
     const char *name = colour_name(c->from);
-    if (look_what_is_held(c, err) < 0 || pass_over(c, PASS_AHEAD, err) < 0)
+    if (look_what_is_held(c, err) < 0)
         return -1;
-    c->last = 0;
-    for (size_t i = 0; i < target(c)->volumes_n; i++)
+    unseen_take(c->unseen, true);
+    if (pass_over(c, PASS_AHEAD, err) < 0)
+        return -1;
+    c->last = c->worked = 0;
+    for (size_t i = 0; i < target(c)->volumes_n; i++) {
         c->last += seen_took(c->seen[i]);
+        c->worked += seen_worked(c->seen[i]);
+    }
     if (c->passes++ == 0)
         c->first = c->last;
     clock_words(took, sizeof(took), c->last);
     if (c->passes == 1)
         event_note(c->e->ctx.sink, "pass 1 over the data: %s, while %s ran on", took, name);
     else
-        event_note(c->e->ctx.sink,
-                   "pass %u, over what changed: %s; %s will be paused for about that", c->passes,
-                   took, name);
+        event_note(c->e->ctx.sink, "pass %u, over what changed: %s; %s for about that", c->passes,
+                   took, c->stops ? "requests will wait" : "live will be paused");
     return 0;
 }
 
@@ -198,17 +208,17 @@ static int passes_ahead(struct cloning *c, struct err *err)
 {
     nsec_t most = target(c)->freeze_max, before;
     do {
-        before = c->passes ? c->last : 0;
+        before = c->passes ? c->worked : 0;
         if (pass_ahead(c, err) < 0)
             return -1;
-    } while (c->passes < 2 || (c->last >= most && c->last < before && c->passes < PASSES_MAX));
-    if (c->last < most)
+    } while (c->passes < 2 || (c->worked >= most && c->worked < before && c->passes < PASSES_MAX));
+    if (c->worked < most)
         return 0;
     char about[24], words[24];
     err_set(err, ERR_FAILED,
             "the clone would pause %s for about %s, which is what pass %u took while it ran; "
             "freeze.max allows %s",
-            colour_name(c->from), clock_words(about, sizeof(about), c->last), c->passes,
+            colour_name(c->from), clock_words(about, sizeof(about), c->worked), c->passes,
             clock_words(words, sizeof(words), most));
     return ways_on(c, err);
 }
@@ -234,6 +244,7 @@ static int frozen_pass(struct cloning *c, struct err *err)
         return err_sys(err, ERR_FAILED, "fault point clone:frozen");
     if (look_what_is_held(c, err) < 0)
         return -1;
+    unseen_take(c->unseen, true);
     return pass_over(c, PASS_CLONE, err);
 }
 
@@ -293,55 +304,161 @@ static int clone_paused(struct cloning *c, struct err *err)
 static void say(const struct cloning *c, bool freeze, char *result)
 {
     char held[24], first[24], last[24];
+    const char *name = colour_name(c->from);
+    clock_words(first, sizeof(first), c->first);
+    clock_words(last, sizeof(last), c->last);
     if (freeze)
         snprintf(result, STEP_RESULT,
-                 "cloned; %s was paused for %s (%u passes before, the first %s, the last %s)",
-                 colour_name(c->from), clock_words(held, sizeof(held), c->held), c->passes,
-                 clock_words(first, sizeof(first), c->first),
-                 clock_words(last, sizeof(last), c->last));
+                 "cloned; %s was paused for %s (%u passes before, the first %s, the last %s)", name,
+                 clock_words(held, sizeof(held), c->held), c->passes, first, last);
+    else if (c->passes)
+        snprintf(result, STEP_RESULT,
+                 "cloned in %s what changed after %u passes (the first %s, the last %s); %s was "
+                 "stopped",
+                 clock_words(held, sizeof(held), c->held), c->passes, first, last, name);
     else
-        snprintf(result, STEP_RESULT, "cloned; %s was %s", colour_name(c->from),
+        snprintf(result, STEP_RESULT, "cloned; %s was %s", name,
                  c->runs ? "not paused" : "stopped");
 }
 
-static struct cloning cloning_of(struct engine *e, const struct plan_step *s)
+static struct cloning *cloning_new(struct engine *e, const struct plan_step *s)
 {
-    return (struct cloning){.e = e, .s = s, .from = colour_other(s->colour), .ctx = e->ctx};
+    struct cloning *c = x_alloc(sizeof(*c));
+    *c = (struct cloning){.e = e,
+                          .s = s,
+                          .from = colour_other(s->colour),
+                          .ctx = e->ctx,
+                          .volumes = e->ctx.side[s->colour]->volumes_n};
+    c->ctx.poll = cloning_poll;
+    c->ctx.poll_ctx = c;
+    return c;
+}
+
+static void cloning_free(struct cloning *c)
+{
+    for (size_t i = 0; c && c->seen && i < c->volumes; i++)
+        seen_free(c->seen[i]);
+    if (c) {
+        free(c->seen);
+        unseen_free(c->unseen);
+    }
+    free(c);
+}
+
+static void cloning_free_p(struct cloning **c)
+{
+    cloning_free(*c);
+}
+
+/* From here on the passes know of each other. */
+static int remember(struct cloning *c, struct err *err)
+{
+    c->seen = x_alloc(c->volumes * sizeof(struct seen *));
+    c->unseen = unseen_new();
+    for (size_t i = 0; i < c->volumes; i++)
+        c->seen[i] = seen_new();
+    for (size_t i = 0; i < c->volumes; i++) {
+        struct volume_pair p;
+        if (volume_pair_of(c->e, c->s, i, &p, err) < 0)
+            return -1;
+        if (!(p.ops->caps & (STORAGE_INSTANT | STORAGE_NO_DATA)))
+            unseen_add(c->unseen, p.src, c->seen[i], c->e->ctx.sink);
+    }
+    return 0;
 }
 
 int passes_settle(struct engine *e, const struct plan_step *s, struct err *err)
 {
-    struct cloning c = cloning_of(e, s);
-    c.ctx.poll = cloning_poll;
-    c.ctx.poll_ctx = &c;
-    return snapshot_commands(&c, false, err) < 0 ? -1 : pass_over(&c, PASS_SETTLE, err);
+    cleanup(cloning_free_p) struct cloning *c = cloning_new(e, s);
+    return snapshot_commands(c, false, err) < 0 ? -1 : pass_over(c, PASS_SETTLE, err);
+}
+
+static int source_runs(struct cloning *c, struct err *err)
+{
+    struct instance_facts source = {0};
+    if (c->e->runtime->inspect(&c->e->ctx, c->from, &source, err) < 0)
+        return -1;
+    c->runs = source.state == INSTANCE_RUNNING;
+    return 0;
+}
+
+static int clone_all(struct cloning *c, char *result, struct err *err)
+{
+    bool freeze;
+    if (needs_freeze(c, &freeze, err) < 0 || pass_over(c, PASS_BEGIN, err) < 0 ||
+        (freeze && remember(c, err) < 0))
+        return -1;
+    if ((freeze ? clone_paused(c, err) : snapshot(c, false, err)) < 0)
+        return -1;
+    say(c, freeze, result);
+    return 0;
+}
+
+/* ---- before requests wait, and while they do ---- */
+
+/* Until they get no shorter: what one leaves is what the next has to do. */
+static int passes_before_hold(struct cloning *c, struct err *err)
+{
+    nsec_t before;
+    do {
+        before = c->worked;
+        if (pass_ahead(c, err) < 0)
+            return -1;
+    } while (c->passes < 2 || (c->worked > NSEC_S && c->worked < before / 4 * 3));
+    return 0;
+}
+
+int passes_ahead_of_hold(struct engine *e, const struct plan_step *s, nsec_t *ret_last,
+                         struct err *err)
+{
+    cleanup(cloning_free_p) struct cloning *c = cloning_new(e, s);
+    passes_forget(e);
+    c->stops = true;
+    *ret_last = 0;
+    if (source_runs(c, err) < 0)
+        return -1;
+    if (!c->runs)
+        return 0;
+    if (remember(c, err) < 0 || pass_over(c, PASS_BEGIN, err) < 0 || passes_before_hold(c, err) < 0)
+        return -1;
+    *ret_last = c->worked;
+    e->ahead = TAKE(c);
+    return 0;
+}
+
+void passes_forget(struct engine *e)
+{
+    cloning_free(e->ahead);
+    e->ahead = NULL;
+}
+
+/* The source is stopped, and what it had open is closed. */
+static int clone_rest(struct cloning *c, const struct plan_step *s, char *result, struct err *err)
+{
+    nsec_t began = sys_clock_mono();
+    c->s = s;
+    c->ctx.step_name = c->e->ctx.step_name;
+    c->ctx.step_attempt = c->e->ctx.step_attempt;
+    unseen_take(c->unseen, true);
+    if (snapshot(c, false, err) < 0)
+        return -1;
+    c->held = sys_clock_mono() - began;
+    say(c, false, result);
+    return 0;
 }
 
 int passes_clone(struct engine *e, const struct plan_step *s, char *result, struct err *err)
 {
-    struct cloning c = cloning_of(e, s);
-    size_t n = e->ctx.side[s->colour]->volumes_n;
-    struct instance_facts source = {0};
-    bool freeze;
-    c.ctx.poll = cloning_poll;
-    c.ctx.poll_ctx = &c;
-    if (e->runtime->inspect(&e->ctx, c.from, &source, err) < 0)
+    cleanup(cloning_free_p) struct cloning *c = e->ahead ? TAKE(e->ahead) : cloning_new(e, s);
+    if (source_runs(c, err) < 0)
         return -1;
-    c.runs = source.state == INSTANCE_RUNNING;
-    if (needs_freeze(&c, &freeze, err) < 0 || pass_over(&c, PASS_BEGIN, err) < 0)
-        return -1;
-    if (freeze) {
-        c.seen = x_alloc(n * sizeof(struct seen *));
-        for (size_t i = 0; i < n; i++)
-            c.seen[i] = seen_new();
+    bool rest = c->seen && !c->runs;
+    if (c->seen && !rest) { /* whoever runs now has not been looked at */
+        cloning_free(c);
+        c = cloning_new(e, s);
+        c->runs = true;
     }
-    int r = freeze ? clone_paused(&c, err) : snapshot(&c, false, err);
-    for (size_t i = 0; freeze && i < n; i++)
-        seen_free(c.seen[i]);
-    free(c.seen);
-    c.seen = NULL;
-    if (r < 0 || pass_over(&c, PASS_SETTLE, err) < 0)
+    if ((rest ? clone_rest(c, s, result, err) : clone_all(c, result, err)) < 0)
         return -1;
-    say(&c, freeze, result);
-    return 0;
+    return pass_over(c, PASS_SETTLE, err);
 }

@@ -15,8 +15,17 @@ struct volume_pair {
 must_check int volume_pair_of(struct engine *e, const struct plan_step *s, size_t i,
                               struct volume_pair *ret, struct err *err);
 
-/* Makes all the clones and settles them. Pre: nothing of them is complete. result: for people. The
- * instance runs again on every way out; a tool that is killed takes the freeze along. */
+/* Passes over the data while the source runs and nobody waits yet; what they know is kept in
+ * e->ahead, for passes_clone() in this process. *ret_last: how long the last one took, without
+ * the waits for a limit; 0: none was made, since the source does not run. Pre: nothing of the
+ * clones is complete. */
+must_check int passes_ahead_of_hold(struct engine *e, const struct plan_step *s, nsec_t *ret_last,
+                                    struct err *err);
+void passes_forget(struct engine *e); /* e->ahead */
+
+/* Makes all the clones and settles them, with e->ahead only what changed since. Pre: nothing of
+ * them is complete. result: for people. The instance runs again on every way out; a tool that is
+ * killed takes the freeze along. */
 must_check int passes_clone(struct engine *e, const struct plan_step *s, char *result,
                             struct err *err);
 

@@ -1,7 +1,6 @@
 /* Steps of an upgrade during which requests wait (writes: client): that it fits, hold, release, and
  * the ways out of it. */
-#include "driver/storage/ops.h"
-#include "engine/engine.h"
+#include "engine/passes.h"
 #include "engine/prober.h"
 #include "sys/clock.h"
 
@@ -10,6 +9,8 @@
 
 /* --- does it fit? -------------------------------------------------------------------------- */
 
+/* What is left for the hold of a volume that passes are made over while nobody waits: the look at
+ * all of it. */
 static int clone_estimate(struct engine *e, enum colour to, nsec_t *ret, struct err *err)
 {
     const struct spec *src = e->ctx.side[colour_other(to)], *dst = e->ctx.side[to];
@@ -20,7 +21,7 @@ static int clone_estimate(struct engine *e, enum colour to, nsec_t *ret, struct 
         struct storage_facts f = {0};
         if (!ops || ops->inspect(&e->ctx, s ? s : d, d, to, true, &f, err) < 0)
             return err_ctx(err, "volume %s", d->name);
-        *ret += f.estimate_ns;
+        *ret += f.pause_ns ? f.pause_ns : f.estimate_ns;
     }
     return 0;
 }
@@ -47,35 +48,64 @@ static int proxy_holds(struct engine *e, struct err *err)
     return err_hint(err, "changeover traffic install; then changeover promote");
 }
 
-static int fits_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+/* `clone`: what is left of it for the hold. */
+static int refuse_long_hold(struct engine *e, const struct plan_step *s, nsec_t clone,
+                            const char *state, char *result, struct err *err)
 {
-    nsec_t clone, cloned, start, gate, max = e->ctx.side[s->colour]->traffic.hold_max;
+    nsec_t start, gate, max = e->ctx.side[s->colour]->traffic.hold_max;
     char sum_words[24], most[24], clone_words[24], rest[24];
-    if (proxy_holds(e, err) < 0 || clone_estimate(e, s->colour, &clone, err) < 0 ||
-        rehearsed(e, "prepare/clone", &cloned, err) < 0 ||
-        rehearsed(e, "prepare/start", &start, err) < 0 ||
+    if (rehearsed(e, "prepare/start", &start, err) < 0 ||
         rehearsed(e, "prepare/gate", &gate, err) < 0)
         return -1;
-    clone = clone > cloned ? clone : cloned;
     clock_words(clone_words, sizeof(clone_words), clone);
     clock_words(rest, sizeof(rest), start + gate);
     clock_words(sum_words, sizeof(sum_words), clone + start + gate);
     clock_words(most, sizeof(most), max);
-    snprintf(result, STEP_RESULT, "about %s of at most %s: the clone %s, start and gate %s",
-             sum_words, most, clone_words, rest);
+    snprintf(result, STEP_RESULT,
+             "about %s of at most %s: the rest of the clone %s, start and gate %s", sum_words, most,
+             clone_words, rest);
     if (clone + start + gate <= max)
         return 0;
     err_set(err, ERR_FAILED,
-            "requests would wait for about %s (the clone %s, %s's start and gate %s); "
-            "traffic.hold.max allows %s; nothing was changed",
-            sum_words, clone_words, colour_name(s->colour), rest, most);
+            "requests would wait for about %s (the rest of the clone %s, %s's start and gate %s); "
+            "traffic.hold.max allows %s; %s",
+            sum_words, clone_words, colour_name(s->colour), rest, most, state);
     return err_hint(
         err, "in the spec traffic.hold.max: higher, if clients wait that long, or a driver that "
              "shares blocks (reflink), then changeover rollback, cleanup, prepare; or promote "
              "--accept-loss (a plain flip: loses what was written since prepare)");
 }
 
+static int fits_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    nsec_t clone;
+    if (proxy_holds(e, err) < 0 || clone_estimate(e, s->colour, &clone, err) < 0)
+        return -1;
+    return refuse_long_hold(e, s, clone, "nothing was changed", result, err);
+}
+
 const struct step_ops step_fits = {.apply = fits_apply};
+
+/* Their memory is this process's: one that goes on inside the hold clones all of it there. */
+static int ahead_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    nsec_t last = 0;
+    struct step_row hold;
+    if (journal_step(e->j, e->up->id, "hold/hold", &hold, err) < 0)
+        return -1;
+    if (hold.status != STEP_NONE) {
+        snprintf(result, STEP_RESULT, "none: requests wait already");
+        return 0;
+    }
+    if (passes_ahead_of_hold(e, s, &last, err) < 0)
+        return -1;
+    if (!e->ahead)
+        snprintf(result, STEP_RESULT, "none: %s does not run",
+                 colour_name(colour_other(s->colour)));
+    return e->ahead ? refuse_long_hold(e, s, last, "nobody has waited", result, err) : 0;
+}
+
+const struct step_ops step_ahead = {.apply = ahead_apply};
 
 /* --- hold, release ------------------------------------------------------------------------- */
 

@@ -41,6 +41,7 @@ enum plan_action {
     ACT_FORGET,    /* the loser's stored spec */
     ACT_FITS,      /* all that is done while requests wait will be done in time */
     ACT_CLEAR,     /* every volume that prepare has cloned for the standby */
+    ACT_AHEAD,     /* passes over the data before requests wait */
     ACT_HOLD,      /* requests for a colour wait */
     ACT_RELEASE,   /* and are let go to it */
     ACT_LET_GO,    /* none waits any more: the flags of the hold go */

@@ -1,5 +1,6 @@
 #include "plan/plan.h"
 
+#include "plan/build.h"
 #include "plan/words.h"
 
 #include <inttypes.h>
@@ -16,14 +17,8 @@ const char *plan_phase_name(enum plan_phase p)
     return phase_names[p];
 }
 
-/* What the builders share. */
-struct builder {
-    const struct plan_goal *goal;
-    struct plan *plan;
-};
-
-static struct plan_step *add(struct builder *b, enum plan_action action, enum colour c,
-                             const char *name)
+struct plan_step *plan_add(struct builder *b, enum plan_action action, enum colour c,
+                           const char *name)
 {
     struct plan *p = b->plan;
     struct plan_step *s = arena_grow(&p->arena, &p->steps, &p->n, sizeof(*s));
@@ -34,14 +29,12 @@ static struct plan_step *add(struct builder *b, enum plan_action action, enum co
     return s;
 }
 
-#define TEXT(b, ...) arena_printf(&(b)->plan->arena, __VA_ARGS__)
-
 static void add_hook(struct builder *b, enum colour c, const char *at)
 {
     const struct spec_hook *h = spec_hook(b->goal->side[c], at);
     if (!h)
         return;
-    struct plan_step *s = add(b, ACT_HOOK, c, at);
+    struct plan_step *s = plan_add(b, ACT_HOOK, c, at);
     s->hook = at;
     cleanup_str struct str words = {0};
     for (size_t i = 0; i < h->command.argv.n; i++)
@@ -49,109 +42,10 @@ static void add_hook(struct builder *b, enum colour c, const char *at)
     s->effect = TEXT(b, "run the hook %s: %s", at, str_cstr(&words));
 }
 
-bool plan_needs_freeze(const struct spec_volume *v, const struct plan_volume *pv)
-{
-    if (v->consistency == CONSISTENCY_NONE || v->before_snapshot.argv.n)
-        return false;
-    if (pv)
-        return !pv->instant && !pv->no_data;
-    return strcmp(v->driver, "empty") != 0;
-}
-
-nsec_t plan_pause(const struct plan_goal *goal, nsec_t *ret_first)
-{
-    nsec_t pause = 0, first = 0;
-    bool freeze = false;
-    const struct spec *src = goal->side[goal->from];
-    for (size_t i = 0; goal->volumes && i < src->volumes_n; i++) {
-        freeze |= plan_needs_freeze(&src->volumes[i], &goal->volumes[i]);
-        pause += goal->volumes[i].pause_ns;
-        first += goal->volumes[i].estimate_ns;
-    }
-    if (ret_first)
-        *ret_first = freeze ? first : 0;
-    return freeze ? pause : 0;
-}
-
-static void describe_volume(struct str *out, const struct plan_goal *g, size_t i)
-{
-    const struct spec_volume *src = &g->side[g->from]->volumes[i];
-    const struct spec_volume *dst = spec_volume(g->side[g->to], src->name);
-    const struct plan_volume *pv = g->volumes ? &g->volumes[i] : NULL;
-    const char *driver = pv ? pv->driver : src->driver;
-    char size[16];
-    if ((pv && pv->no_data) || strcmp(driver, "empty") == 0) {
-        str_addf(out, "%s: make %s empty", src->name, dst ? dst->path : "?");
-        return;
-    }
-    str_addf(out, "%s: %s -> %s (%s", src->name, src->path, dst ? dst->path : "?", driver);
-    if (pv && pv->bytes)
-        str_addf(out, ", %s in %" PRIu64 " files", str_bytes(size, sizeof(size), pv->bytes),
-                 pv->files);
-    str_add(out, ")");
-}
-
-/* Whether a pause is for acts of milliseconds only: nothing is passed over ahead of it. */
-static bool pause_at_once(const struct plan_goal *g)
-{
-    const struct spec *src = g->side[g->from];
-    for (size_t i = 0; i < src->volumes_n; i++)
-        if (!g->volumes ||
-            !(g->volumes[i].at_once || g->volumes[i].instant || g->volumes[i].no_data))
-            return false;
-    return true;
-}
-
-static void add_clone(struct builder *b)
-{
-    const struct plan_goal *g = b->goal;
-    const struct spec *src = g->side[g->from], *dst = g->side[g->to];
-    struct plan_step *s = add(b, ACT_CLONE, g->to, "clone");
-    cleanup_str struct str effect = {0}, undo = {0};
-    bool freeze = false;
-    str_add(&effect, "clone at one point in time: ");
-    str_add(&undo, "remove");
-    for (size_t i = 0; i < src->volumes_n; i++) {
-        if (i)
-            str_add(&effect, "; ");
-        describe_volume(&effect, g, i);
-        if (i < dst->volumes_n)
-            str_addf(&undo, " %s", dst->volumes[i].path);
-        freeze |= plan_needs_freeze(&src->volumes[i], g->volumes ? &g->volumes[i] : NULL);
-    }
-    if (src->volumes_n == 0)
-        str_add(&effect, "there are no volumes");
-    char ahead[24], about[24], most[24];
-    const char *from = colour_name(g->from);
-    nsec_t first = 0, pause = plan_pause(g, &first);
-    clock_words(most, sizeof(most), src->freeze_max);
-    if (b->plan->phase == PHASE_HOLD)
-        str_addf(&effect, "; %s is stopped", from);
-    else if (freeze && pause && pause_at_once(g))
-        str_addf(&effect, "; %s is paused for the snapshots: about %s, at most %s", from,
-                 clock_words(about, sizeof(about), pause), most);
-    else if (freeze && pause)
-        str_addf(&effect,
-                 "; a first pass of about %s while %s runs, and more over what changed, then %s is "
-                 "paused for the last one: about %s and what changed meanwhile, at most %s",
-                 clock_words(ahead, sizeof(ahead), first), from, from,
-                 clock_words(about, sizeof(about), pause), most);
-    else if (freeze)
-        str_addf(&effect,
-                 "; passes over the data while %s runs, then %s is paused for the last one, at "
-                 "most %s",
-                 from, from, most);
-    else
-        str_addf(&effect, "; %s is not paused", colour_name(g->from));
-    str_add(&undo, " (only what carries our mark)");
-    s->effect = TEXT(b, "%s", str_cstr(&effect));
-    s->undo = src->volumes_n ? TEXT(b, "%s", str_cstr(&undo)) : "";
-}
-
 static void add_gate(struct builder *b, enum colour c, const char *name)
 {
     const struct spec *s = b->goal->side[c];
-    struct plan_step *step = add(b, ACT_GATE, c, name);
+    struct plan_step *step = plan_add(b, ACT_GATE, c, name);
     cleanup_str struct str names = {0};
     for (size_t i = 0; i < s->gate.n; i++)
         str_addf(&names, "%s%s", i ? ", " : "", s->gate.gates[i].name);
@@ -176,7 +70,7 @@ static void add_shadow(struct builder *b, enum colour c)
     const struct spec_shadow *w = &b->goal->side[c]->shadow;
     if (w->requests_n == 0)
         return;
-    struct plan_step *step = add(b, ACT_SHADOW, c, "shadow");
+    struct plan_step *step = plan_add(b, ACT_SHADOW, c, "shadow");
     cleanup_str struct str names = {0};
     for (size_t i = 0; i < w->requests_n; i++)
         str_addf(&names, "%s%s", i ? ", " : "", w->requests[i].name);
@@ -200,7 +94,7 @@ static const char *version_words(struct builder *b, enum colour c)
 
 static void add_start(struct builder *b, enum colour c, bool standby)
 {
-    struct plan_step *s = add(b, ACT_START, c, "start");
+    struct plan_step *s = plan_add(b, ACT_START, c, "start");
     const struct spec *spec = b->goal->side[c];
     const struct strv *cmd = &spec->runtime.command;
     cleanup_str struct str words = {0};
@@ -219,10 +113,10 @@ static void add_start(struct builder *b, enum colour c, bool standby)
 static void add_boot(struct builder *b, enum colour c, bool on)
 {
     bool rehearsal = !on && b->plan->phase == PHASE_HOLD && c == b->goal->to;
-    struct plan_step *s = add(b, on ? ACT_BOOT_ON : ACT_BOOT_OFF, c,
-                              on          ? "boot-on"
-                              : rehearsal ? "rehearsal-boot-off"
-                                          : "boot-off");
+    struct plan_step *s = plan_add(b, on ? ACT_BOOT_ON : ACT_BOOT_OFF, c,
+                                   on          ? "boot-on"
+                                   : rehearsal ? "rehearsal-boot-off"
+                                               : "boot-off");
     s->effect = TEXT(b, on ? "%s is to come back after a reboot" : "%s stays down after a reboot",
                      colour_name(c));
     s->undo = TEXT(b, on ? "%s stays down after a reboot" : "%s is to come back after a reboot",
@@ -231,7 +125,7 @@ static void add_boot(struct builder *b, enum colour c, bool on)
 
 static void add_stop(struct builder *b, enum colour c, const char *name)
 {
-    struct plan_step *s = add(b, ACT_STOP, c, name);
+    struct plan_step *s = plan_add(b, ACT_STOP, c, name);
     const struct spec_stop *stop = &b->goal->side[c]->stop;
     char grace[24];
     clock_words(grace, sizeof(grace), stop->grace);
@@ -245,7 +139,7 @@ static void add_stop(struct builder *b, enum colour c, const char *name)
 
 static void add_preview(struct builder *b, enum colour to)
 {
-    struct plan_step *s = add(b, ACT_PREVIEW, to, "preview");
+    struct plan_step *s = plan_add(b, ACT_PREVIEW, to, "preview");
     s->effect = TEXT(
         b, "ask both colours through the proxy's previews: each answers, and tells itself apart");
     s->always = true;
@@ -256,7 +150,7 @@ static void add_preview(struct builder *b, enum colour to)
 static void add_flip(struct builder *b, enum colour to)
 {
     enum colour from = colour_other(to);
-    struct plan_step *s = add(b, ACT_FLIP, to, "flip");
+    struct plan_step *s = plan_add(b, ACT_FLIP, to, "flip");
     s->effect = TEXT(b,
                      "flip: create active-%s, sync, remove active-%s, sync (one commit, no reload, "
                      "open requests stay)",
@@ -266,7 +160,7 @@ static void add_flip(struct builder *b, enum colour to)
 
 static void add_verify(struct builder *b, enum colour to)
 {
-    struct plan_step *s = add(b, ACT_VERIFY, to, "verify");
+    struct plan_step *s = plan_add(b, ACT_VERIFY, to, "verify");
     s->effect =
         TEXT(b, "prove that it moved: %d requests through the front, each answered by %s itself",
              b->goal->side[to]->traffic.verify_requests, colour_name(to));
@@ -275,14 +169,14 @@ static void add_verify(struct builder *b, enum colour to)
 
 static void add_priority(struct builder *b, enum colour c, const char *role)
 {
-    struct plan_step *s = add(b, ACT_PRIORITY, c, "priority");
+    struct plan_step *s = plan_add(b, ACT_PRIORITY, c, "priority");
     s->effect = TEXT(b, "give %s the priority and weights of a %s instance", colour_name(c), role);
 }
 
 static void add_drain(struct builder *b, enum colour c)
 {
     const struct spec_traffic *t = &b->goal->side[c]->traffic;
-    struct plan_step *s = add(b, ACT_DRAIN, c, "drain");
+    struct plan_step *s = plan_add(b, ACT_DRAIN, c, "drain");
     char requests[24], websockets[24];
     clock_words(requests, sizeof(requests), t->drain_deadline);
     clock_words(websockets, sizeof(websockets), t->drain_websockets);
@@ -304,7 +198,7 @@ static void add_websockets(struct builder *b, enum colour c)
     const char *effect = plan_websockets_words(b->goal->side[c], &b->plan->arena);
     if (!*effect)
         return;
-    struct plan_step *s = add(b, ACT_WEBSOCKETS, c, "websockets");
+    struct plan_step *s = plan_add(b, ACT_WEBSOCKETS, c, "websockets");
     s->effect = effect;
     s->always = true;
 }
@@ -318,7 +212,7 @@ static void add_baseline(struct builder *b)
     char words[24];
     if (!p->on)
         return;
-    struct plan_step *s = add(b, ACT_BASELINE, g->from, "baseline");
+    struct plan_step *s = plan_add(b, ACT_BASELINE, g->from, "baseline");
     plan_probe_words(&text, p);
     str_addf(
         &text,
@@ -346,7 +240,7 @@ static void add_probe(struct builder *b)
     cleanup_str struct str text = {0};
     if (!p->on)
         return;
-    struct plan_step *s = add(b, ACT_PROBE, b->goal->to, "probe");
+    struct plan_step *s = plan_add(b, ACT_PROBE, b->goal->to, "probe");
     plan_probe_words(&text, p);
     s->effect =
         TEXT(b,
@@ -364,7 +258,7 @@ static void add_bake(struct builder *b)
     add_hook(b, to, "after_flip");
     if (s->bake > 0) {
         char words[24];
-        struct plan_step *step = add(b, ACT_BAKE, to, "bake");
+        struct plan_step *step = plan_add(b, ACT_BAKE, to, "bake");
         step->effect = TEXT(b, "bake: watch %s's gate for %s; if it fails: %s", colour_name(to),
                             clock_words(words, sizeof(words), s->bake),
                             plan_may_flip_back(s->writes, s->accept_loss)
@@ -378,15 +272,15 @@ static void add_bake(struct builder *b)
 static void add_fits(struct builder *b)
 {
     const struct spec *s = b->goal->side[b->goal->to];
-    struct plan_step *step = add(b, ACT_FITS, b->goal->to, "hold-fits");
+    struct plan_step *step = plan_add(b, ACT_FITS, b->goal->to, "hold-fits");
     char most[24], about[24];
     nsec_t sum = 0;
     for (size_t i = 0; b->goal->volumes && i < b->goal->side[b->goal->from]->volumes_n; i++)
-        sum += b->goal->volumes[i].estimate_ns;
+        sum += b->goal->volumes[i].pause_ns;
     step->effect = TEXT(
         b,
-        "measure whether the data can be cloned%s, and %s started and gated as prepare did it, "
-        "within traffic.hold.max (%s)",
+        "measure whether what changes in the data can be cloned%s, and %s started and gated as "
+        "prepare did it, within traffic.hold.max (%s)",
         sum ? TEXT(b, " (about %s)", clock_words(about, sizeof(about), sum)) : "",
         colour_name(b->goal->to), clock_words(most, sizeof(most), s->traffic.hold_max));
     step->always = true;
@@ -397,7 +291,7 @@ static void add_hold(struct builder *b)
     enum colour to = b->goal->to;
     nsec_t max = b->goal->side[to]->traffic.hold_max;
     char most[24], all[24];
-    struct plan_step *s = add(b, ACT_HOLD, to, "hold");
+    struct plan_step *s = plan_add(b, ACT_HOLD, to, "hold");
     s->effect =
         TEXT(b,
              "hold: create hold-%s; from the flip on requests wait, at most %s, then it goes "
@@ -410,7 +304,7 @@ static void add_hold(struct builder *b)
 static void add_release(struct builder *b)
 {
     enum colour to = b->goal->to;
-    struct plan_step *s = add(b, ACT_RELEASE, to, "release");
+    struct plan_step *s = plan_add(b, ACT_RELEASE, to, "release");
     s->effect = TEXT(b,
                      "release: create open-%s, sync, remove hold-%s, sync; what waited goes to %s "
                      "within half a second, what comes goes there at once",
@@ -420,14 +314,14 @@ static void add_release(struct builder *b)
 static void add_let_go(struct builder *b)
 {
     enum colour to = b->goal->to;
-    struct plan_step *s = add(b, ACT_LET_GO, to, "let-go");
+    struct plan_step *s = plan_add(b, ACT_LET_GO, to, "let-go");
     s->effect = TEXT(b, "no request waits any more: remove open-%s", colour_name(to));
 }
 
 static void add_give_back(struct builder *b)
 {
     enum colour to = b->goal->to, from = b->goal->from;
-    struct plan_step *s = add(b, ACT_GIVE_BACK, to, "give-back");
+    struct plan_step *s = plan_add(b, ACT_GIVE_BACK, to, "give-back");
     s->effect = TEXT(b,
                      "hand the requests that wait for %s to %s: forward %s's ports until all are "
                      "answered, then remove hold-%s",
@@ -442,18 +336,19 @@ static void make_hold(struct builder *b)
     add_probe(b);
     add_boot(b, to, false);
     add_stop(b, to, "rehearsal-stop");
-    struct plan_step *s = add(b, ACT_CLEAR, to, "clear");
+    struct plan_step *s = plan_add(b, ACT_CLEAR, to, "clear");
     s->effect = TEXT(b,
                      "remove the data that %s was prepared with: it is cloned anew once %s is "
                      "stopped",
                      colour_name(to), colour_name(from));
+    plan_add_ahead(b);
     add_hold(b);
     add_flip(b, to);
     add_drain(b, from);
     add_hook(b, from, "before_stop");
     add_boot(b, from, false);
     add_stop(b, from, "stop");
-    add_clone(b);
+    plan_add_clone(b);
     add_hook(b, to, "after_clone");
     add_boot(b, to, true);
     add_start(b, to, false);
@@ -468,15 +363,15 @@ static void make_prepare(struct builder *b)
 {
     enum colour to = b->goal->to;
     add_hook(b, to, "before_prepare");
-    struct plan_step *s = add(b, ACT_CHECK, to, "check");
+    struct plan_step *s = plan_add(b, ACT_CHECK, to, "check");
     s->effect = "look at ports, identities, space, paths, flags, versions: read-only";
     s->always = true;
     if (b->goal->side[to]->runtime.validate_n || b->goal->side[to]->runtime.version.argv.n) {
-        s = add(b, ACT_VALIDATE, to, "validate");
+        s = plan_add(b, ACT_VALIDATE, to, "validate");
         s->effect =
             TEXT(b, "let %s check its own arguments and say its version", version_words(b, to));
     }
-    add_clone(b);
+    plan_add_clone(b);
     add_hook(b, to, "after_clone");
     add_boot(b, to, true);
     add_start(b, to, true);
@@ -533,7 +428,7 @@ static void make_rollback(struct builder *b)
             add_drain(b, g->to);
         }
     }
-    struct plan_step *s = add(b, ACT_BOOT_OFF, g->to, "loser-boot-off");
+    struct plan_step *s = plan_add(b, ACT_BOOT_OFF, g->to, "loser-boot-off");
     s->effect = TEXT(b, "%s stays down after a reboot", colour_name(g->to));
     if (g->after_flip && !g->held)
         add_websockets(b, g->to);
@@ -553,12 +448,12 @@ static void make_cleanup(struct builder *b)
     for (size_t i = 0; i < s->volumes_n; i++) {
         const struct spec_volume *v = &s->volumes[i];
         bool keep = plan_keeps(g, v);
-        struct plan_step *step = add(b, keep ? ACT_RETIRE : ACT_DESTROY, g->loser,
-                                     TEXT(b, "%s-%s", keep ? "retire" : "destroy", v->name));
+        struct plan_step *step = plan_add(b, keep ? ACT_RETIRE : ACT_DESTROY, g->loser,
+                                          TEXT(b, "%s-%s", keep ? "retire" : "destroy", v->name));
         step->volume = v->name;
         step->effect = plan_end_words(g, v, &b->plan->arena);
     }
-    struct plan_step *step = add(b, ACT_FORGET, g->loser, "forget");
+    struct plan_step *step = plan_add(b, ACT_FORGET, g->loser, "forget");
     step->effect =
         TEXT(b, "forget %s's stored spec: it is the next standby", colour_name(g->loser));
     add_hook(b, colour_other(g->loser), "after_cleanup");

@@ -164,46 +164,13 @@ static void read_duration(const struct reading *r)
         *(nsec_t *)r->at = v;
 }
 
-static bool parse_bytes(const char *s, uint64_t *ret)
-{
-    static const struct {
-        const char *suffix;
-        double bytes;
-    } unit[] = {{"B", 1},
-                {"kB", 1e3},
-                {"KB", 1e3},
-                {"MB", 1e6},
-                {"GB", 1e9},
-                {"TB", 1e12},
-                {"KiB", 1024},
-                {"MiB", 1048576},
-                {"GiB", 1073741824.0},
-                {"TiB", 1099511627776.0}};
-    char *end;
-    if (*s < '0' || *s > '9')
-        return false;
-    double v = strtod(s, &end);
-    while (*end == ' ')
-        end++;
-    if (!*end && v == 0.0) {
-        *ret = 0;
-        return true;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(unit); i++)
-        if (str_eq(end, unit[i].suffix) && v * unit[i].bytes < 9e18) {
-            *ret = (uint64_t)(v * unit[i].bytes);
-            return true;
-        }
-    return false;
-}
-
 static void read_bytes(const struct reading *r)
 {
     const char *s = reading_scalar(r);
     uint64_t v;
     if (!s)
         return;
-    if (!parse_bytes(s, &v))
+    if (!str_parse_bytes(s, &v))
         reading_wrong(r,
                       "'%.60s' is no size (a number and B, kB, MB, GB, TB, KiB, MiB, GiB or TiB)",
                       r->node->text);

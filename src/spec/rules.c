@@ -248,10 +248,11 @@ static void snapshot_rules(struct loader *l, const struct spec_volume *v, struct
     } whole[] = {{"zfs", "ZFS clone is the whole file system"},
                  {"btrfs", "btrfs snapshot is the whole subvolume"}};
     for (size_t i = 0; i < ARRAY_LEN(whole); i++)
-        if (str_eq(v->driver, whole[i].driver) && (v->exclude.n || v->rate_limit || v->verify))
+        if (str_eq(v->driver, whole[i].driver) &&
+            (v->exclude.n || v->rate_limit || v->max_pressure || v->verify))
             loader_wrong(l, at,
-                         "volumes.%s: a %s, and copies nothing; remove `exclude`, `rate_limit` and "
-                         "`verify`",
+                         "volumes.%s: a %s, and copies nothing; remove `exclude`, `rate_limit`, "
+                         "`max_pressure` and `verify`",
                          v->name, whole[i].what);
 }
 

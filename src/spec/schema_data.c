@@ -64,6 +64,10 @@ static const struct schema_key keys[] = {
     VOLUME("rate_limit", T_BYTES, rate_limit, .fallback = "0",
            .doc = "most bytes a second while cloning, but in the pause; 0 = no limit",
            .example = "200MB"),
+    VOLUME("max_pressure", T_INT, max_pressure, .fallback = "0", RANGE(0, 100),
+           .doc = "cloning waits, but in the pause, while more per cent of the time than that "
+                  "something stands still for disk or memory (/proc/pressure); 0 = no limit",
+           .example = "20"),
 
     SECTION("freeze", .doc = "the pause of the live instance for the last pass of its clone"),
     ROW("freeze.max", T_DURATION, freeze_max, .fallback = "2s", RANGE(NSEC_MS, 10 * NSEC_MIN),

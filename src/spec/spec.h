@@ -74,6 +74,7 @@ struct spec_volume {
     struct spec_command before_snapshot, after_snapshot;
     bool verify;         /* compare checksums after the clone */
     uint64_t rate_limit; /* bytes a second, 0: none */
+    int max_pressure;    /* per cent, 0: any */
     int line;
 };
 

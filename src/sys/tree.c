@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -50,6 +52,8 @@ int sys_node_at(int dir, const char *name, struct sys_node *ret)
         .uid = x.stx_uid,
         .gid = x.stx_gid,
         .nlink = x.stx_nlink,
+        .locked = (x.stx_attributes & STATX_ATTR_IMMUTABLE ? SYS_IMMUTABLE : 0U) |
+                  (x.stx_attributes & STATX_ATTR_APPEND ? SYS_APPEND_ONLY : 0U),
         .size = x.stx_size,
         .allocated = x.stx_blocks * 512,
         .dev = makedev(x.stx_dev_major, x.stx_dev_minor),
@@ -202,4 +206,17 @@ int sys_tree_set_times(int dir, const char *name, struct sys_stamp atime, struct
         {.tv_sec = mtime.sec, .tv_nsec = mtime.nsec},
     };
     return *name ? utimensat(dir, name, t, AT_SYMLINK_NOFOLLOW) : futimens(dir, t);
+}
+
+int sys_tree_set_locked(int dir, const char *name, unsigned locked)
+{
+    int flags = 0;
+    cleanup_fd int own = *name ? sys_tree_open(dir, name, O_RDONLY | O_NONBLOCK, 0) : -1;
+    int fd = *name ? own : dir;
+    if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+        return -1;
+    flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL);
+    flags |= locked & SYS_IMMUTABLE ? FS_IMMUTABLE_FL : 0;
+    flags |= locked & SYS_APPEND_ONLY ? FS_APPEND_FL : 0;
+    return ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }

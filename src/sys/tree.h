@@ -17,9 +17,14 @@ struct sys_stamp {
     uint32_t nsec;
 };
 
+/* chattr(1) +i and +a: nobody may write to it, remove it or link to it until the flag is taken off.
+ */
+enum sys_lock { SYS_IMMUTABLE = 1, SYS_APPEND_ONLY = 2 };
+
 struct sys_node {
     uint32_t mode; /* with the type: S_ISREG() and the like */
     uint32_t uid, gid, nlink;
+    unsigned locked;          /* enum sys_lock */
     uint64_t size, allocated; /* bytes */
     uint64_t dev, ino, rdev;
     uint64_t mount; /* the kernel's id of the mount: another one is another mount, bind included */
@@ -66,6 +71,10 @@ int sys_tree_set_owner(int dir, const char *name, uint32_t uid, uint32_t gid);
 int sys_tree_set_mode(int dir, const char *name, mode_t mode); /* not for links */
 int sys_tree_set_times(int dir, const char *name, struct sys_stamp atime, struct sys_stamp mtime);
 
+/* Files and directories. ENOTTY, EOPNOTSUPP: this file system has no such flags; EPERM: root may.
+ */
+int sys_tree_set_locked(int dir, const char *name, unsigned locked);
+
 ssize_t sys_xattr_list(int dir, const char *name, char *buf, size_t size);
 ssize_t sys_xattr_get(int dir, const char *name, const char *key, void *buf, size_t size);
 int sys_xattr_set(int dir, const char *name, const char *key, const void *value, size_t size);
@@ -79,6 +88,7 @@ int64_t sys_file_seek_data(int fd, uint64_t off); /* -1 with ENXIO: no data from
 int64_t sys_file_seek_hole(int fd, uint64_t off);
 int sys_file_truncate(int fd, uint64_t size);
 int sys_file_unnamed(const char *dir); /* O_TMPFILE, for writing */
+void sys_file_forget(int fd);          /* what of it is on disk is read from there again */
 int sys_fs_sync(int fd);               /* syncfs(2): on disk, whatever of that file system */
 uint64_t sys_fs_magic(int fd);         /* statfs(2) f_type; 0: unknown */
 const char *sys_fs_name(uint64_t magic);

@@ -119,6 +119,11 @@ int sys_file_unnamed(const char *dir)
     return sys_open(dir, O_TMPFILE | O_RDWR, 0600);
 }
 
+void sys_file_forget(int fd)
+{
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 int sys_fs_sync(int fd)
 {
     return syncfs(fd);

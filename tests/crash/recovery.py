@@ -49,7 +49,7 @@ def row(phase, steps, step, moment, after_flip=True):
 LOSES = End("promoting", "", (), True)
 HOLD_STEPS = {
     "promote": ["gate", "shadow", "hold-fits", "baseline", "preview"],
-    "hold": ["probe", "rehearsal-boot-off", "rehearsal-stop", "clear", "hold", "flip", "drain", "boot-off", "stop", "clone", "boot-on",
+    "hold": ["probe", "rehearsal-boot-off", "rehearsal-stop", "clear", "ahead", "hold", "flip", "drain", "boot-off", "stop", "clone", "boot-on",
              "start", "gate", "release", "verify", "priority", "bake"],
     "finish": ["let-go"],
     "rollback": ["boot-on", "start", "gate", "probe", "preview", "flip", "verify", "loser-boot-off", "stop", "give-back"],
@@ -97,7 +97,8 @@ REDO = {
 
 HOLD_REDO = {
     **REDO, "hold-fits": "measures again", "rehearsal-boot-off": "does it again",
-    "rehearsal-stop": "waits for a stop that is in work; else stops what still runs", "clear": "removes what is left",
+    "rehearsal-stop": "waits for a stop that is in work; else stops what still runs", "clear": "removes what is left", "ahead": "makes the passes again",
+    "clone": "keeps it if it is complete and of this upgrade; else removes the leftover and clones all of it anew",
     "hold": "does it again; the ceiling counts anew", "release": "does it again", "let-go": "does it again",
     "give-back": "hands back what still waits", "verify": "proves it again",
 }

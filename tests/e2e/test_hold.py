@@ -2,8 +2,10 @@
 becomes of the new one, each write that a client was told of is there afterwards, once."""
 import os
 import pathlib
+import re
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -85,8 +87,8 @@ def test_a_new_colour_that_never_passes_gives_every_request_back(binary):
 
 
 def test_what_would_take_too_long_is_refused_before_anybody_waits():
-    slow = {"ledger": {"rate_limit": "200kB"}, "accounts": {"consistency": "none", "rate_limit": "100kB"}}
-    with make(hold="1s", volumes=slow) as service:
+    with make(hold="1s") as service:
+        service.change_spec({"gate": {"passes": 15}})
         service.start()
         with Writers(service) as writers:
             service.run("prepare", "-t", "2.0.0")
@@ -95,6 +97,45 @@ def test_what_would_take_too_long_is_refused_before_anybody_waits():
             assert "--accept-loss" in done and "reflink" in done, done
             assert (service.state(), service.flags()) == ("prepared", ["active-green"])
             assert service.pid("blue") and left(service) == {"active-green"}
+            writers.on()
+            writers.account("green")
+
+
+def test_only_the_rest_is_cloned_while_requests_wait():
+    """All of it would take some 7 s, at the rate that the spec allows while others are at work: that time is before the hold."""
+    with make(volumes={"ledger": {"rate_limit": "1MB"}}) as service:
+        service.start()
+        with (service.dir / "green/ledger/old").open("wb") as f:
+            f.write(os.urandom(6_000_000))
+        with Writers(service) as writers:
+            service.run("prepare", "-t", "2.0.0")
+            said = service.run("promote").stderr
+            rest = re.search(r"hold/clone .*cloned in ([0-9.]+ [a-z]+) what changed after (\d+) passes \(the first [0-9.]+ s, ", said)
+            assert rest and int(rest[2]) >= 2, said
+            waited = re.search(r"requests waited for ([0-9.]+) s", said)
+            assert waited and float(waited[1]) < 6, said
+            assert (service.dir / "blue/ledger/old").read_bytes() == (service.dir / "green/ledger/old").read_bytes()
+            writers.on()
+            writers.account("blue")
+
+
+def test_what_changes_too_fast_is_refused_before_anybody_waits():
+    """Passes that stay longer than the hold may be: seen while green serves on."""
+    with make(hold="2s") as service:
+        service.start()
+        with Writers(service) as writers:
+            service.run("prepare", "-t", "2.0.0")
+            env = {"CHANGEOVER_FAULT": f"stop@clone:pass@{service.dir}/fired"}
+            promote = subprocess.Popen(service.argv("promote"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, text=True, env={**os.environ, **env})
+            wait_for((service.dir / "fired").exists, "a pass before the hold", SLOW)
+            began = time.monotonic()
+            wait_for(lambda: time.monotonic() > began + 2.5, "the hold's time to pass", SLOW)
+            promote.send_signal(signal.SIGCONT)
+            said = promote.communicate(timeout=SLOW)[1]
+            assert promote.returncode == 1 and "nobody has waited" in said and "went back to green" in said, said
+            assert "hold-blue" not in said.split("rollback to green")[0].split("hold/ahead")[1], said
+            assert (service.state(), service.live()) == ("rolled-back", "green")
             writers.on()
             writers.account("green")
 

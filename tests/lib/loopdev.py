@@ -18,11 +18,14 @@ MKFS = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-m", "refl
 
 
 class LoopDevice:
-    def __init__(self, megabytes=160, kind="ext4"):
+    """folder: where its image lies, if not in memory."""
+
+    def __init__(self, megabytes=160, kind="ext4", folder=None):
         memory = "/dev/shm" if os.path.isdir("/dev/shm") else None      # no other disk's load in its figures
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="changeover-loop-", dir=memory))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="changeover-loop-", dir=folder or memory))
         self.path, self.device, self.mounted = self.dir / "mount", None, False
         self.path.mkdir()
+        self.dir.chmod(0o755)
         image = self.dir / "image"
         try:
             if os.geteuid() != 0:
@@ -65,7 +68,7 @@ class LoopDevice:
 
     def close(self):
         if self.mounted:
-            subprocess.run(["umount", str(self.path)], check=True, timeout=60)
+            subprocess.run(["umount", str(self.path)], check=True, timeout=600)
             self.mounted = False
         if self.device:
             if self._queue.exists():

@@ -5,7 +5,6 @@
 
 #include <cmocka.h>
 
-#include "clone/measure.h"
 #include "clone/remove.h"
 #include "clone/tree.h"
 #include "sys/clock.h"
@@ -468,57 +467,6 @@ static void reflinks_share_blocks(void **state)
     in_namespace(on_xfs_and_away);
 }
 
-static void sizes_are_measured_and_times_estimated(void **state)
-{
-    (void)state;
-    struct err err = {0};
-    struct tree_size z;
-    nsec_t estimate = 0;
-    assert_int_equal(run_ok("rm -rf src dst; mkdir -p src/d; cd src/d; i=0; while [ $i -lt 3000 ]; "
-                            "do echo $i > $i; i=$((i+1)); done;"
-                            "head -c 40000000 /dev/urandom > big; ln big big2; truncate -s 1G "
-                            "hole; ln -s x y; echo z > LOCK"),
-                     0);
-    const char *const exclude[] = {"d/LOCK", NULL};
-    struct tree_options o = {.mode = TREE_COPY, .exclude = exclude};
-    OK(tree_measure("src", &o, &z, &err), err);
-    assert_int_equal(z.files, 3003);
-    assert_int_equal(z.dirs, 2);
-    assert_int_equal(z.others, 1);
-    assert_true(z.data > 40000000 && z.data < 40100000);
-    assert_true(z.blocks > z.data + 3000 * 4000);
-    nsec_t t0 = sys_clock_mono();
-    OK(tree_estimate("src", "dst", &o, 200 * NSEC_MS, &z, &estimate, &err), err);
-    nsec_t asked = sys_clock_mono() - t0;
-    assert_false(sys_path_exists("dst"));
-    struct tree_result res;
-    OK(tree_clone("src", "dst", &o, &res, &err), err);
-    print_message("estimated %.0f ms in %.0f ms, took %.0f ms\n", (double)estimate / 1e6,
-                  (double)asked / 1e6, (double)res.took / 1e6);
-    assert_true(estimate > 0);
-    OK(tree_verify("src", "dst", &o, &err), err);
-    assert_int_equal(
-        run_ok("printf X | dd of=dst/d/big bs=1 seek=39999999 conv=notrunc 2>/dev/null"), 0);
-    assert_int_equal(tree_verify("src", "dst", &o, &err), -1);
-    assert_non_null(strstr(err.msg, "d/big"));
-    assert_int_equal(run_ok("rm dst/d/77"), 0);
-    assert_int_equal(tree_verify("src", "dst", &o, &err), -1);
-}
-
-static void a_rate_is_kept(void **state)
-{
-    (void)state;
-    struct err err = {0};
-    struct tree_result res;
-    assert_int_equal(
-        run_ok("rm -rf src dst; mkdir src; head -c 3000000 /dev/urandom > src/f; cp src/f src/g"),
-        0);
-    struct tree_options o = {.mode = TREE_COPY, .rate_limit = 20000000};
-    OK(tree_clone("src", "dst", &o, &res, &err), err);
-    assert_true(res.took >= 290 * NSEC_MS);
-    assert_same_tree("src", "dst");
-}
-
 static void marks_are_compared(void **state)
 {
     (void)state;
@@ -559,8 +507,6 @@ int main(void)
         cmocka_unit_test(the_second_pass_makes_equal),
         cmocka_unit_test(only_ours_is_removed),
         cmocka_unit_test(the_mark_goes_last),
-        cmocka_unit_test(sizes_are_measured_and_times_estimated),
-        cmocka_unit_test(a_rate_is_kept),
         cmocka_unit_test(a_full_disk_is_said_plainly),
         cmocka_unit_test(mounts_are_not_crossed),
         cmocka_unit_test(reflinks_share_blocks),

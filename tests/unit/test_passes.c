@@ -6,9 +6,11 @@
 
 #include <cmocka.h>
 
+#include "clone/measure.h"
 #include "clone/tree.h"
 #include "sys/clock.h"
 #include "sys/tree.h"
+#include "sys/watch.h"
 #include "tree_rig.h"
 
 #include <fcntl.h>
@@ -69,8 +71,105 @@ static void passes_end_equal(void **state)
     seen_free(seen);
 }
 
+/* A file that no time tells of is cloned anew if it was let go of, once; and everything is if
+ * nobody knows. */
+static void what_was_let_go_is_cloned_anew(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct tree_result res;
+    struct seen *seen = seen_new();
+    struct tree_options o = {.mode = TREE_COPY, .owner = &owner, .seen = seen, .ahead = true};
+    struct sys_node keep;
+    assert_int_equal(
+        run_ok("rm -rf src dst; mkdir src; for i in $(seq 40); do echo $i > src/$i; done;"
+               "echo k > src/keep"),
+        0);
+    sys_sleep(60 * NSEC_MS);
+    OK(tree_clone("src", "dst", &o, NULL, &err), err);
+    assert_int_equal(sys_node_at(AT_FDCWD, "src/keep", &keep), 0);
+    static const char spoil[] = "touch -r src/keep ref; printf X | dd of=dst/keep conv=notrunc "
+                                "2>/dev/null; touch -r ref dst/keep";
+    assert_int_equal(run_ok(spoil), 0);
+    OK(tree_refresh("src", "dst", &o, &res, &err), err);
+    assert_int_equal(res.reused, 41);
+    seen_let_go(seen, keep.ino);
+    OK(tree_refresh("src", "dst", &o, &res, &err), err);
+    assert_int_equal(res.reused, 40);
+    assert_same_tree("src", "dst");
+    assert_int_equal(run_ok(spoil), 0);
+    OK(tree_refresh("src", "dst", &o, &res, &err), err);
+    assert_int_equal(res.reused, 41);
+    seen_forget(seen);
+    o.ahead = false;
+    OK(tree_refresh("src", "dst", &o, &res, &err), err);
+    assert_int_equal(res.reused, 0);
+    assert_same_tree("src", "dst");
+    seen_free(seen);
+}
+
+/* What a look at the contents finds is mended by the next pass, and an error only in the last. */
+static void what_differs_is_cloned_anew(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct tree_result res;
+    struct seen *seen = seen_new();
+    struct tree_options o = {.mode = TREE_COPY, .owner = &owner, .seen = seen, .ahead = true};
+    assert_int_equal(run_ok("rm -rf src dst; mkdir src; echo k > src/keep; echo o > src/other"), 0);
+    sys_sleep(60 * NSEC_MS);
+    OK(tree_clone("src", "dst", &o, NULL, &err), err);
+    for (int last = 0; last < 2; last++) {
+        assert_int_equal(run_ok("printf X | dd of=dst/keep conv=notrunc 2>/dev/null"), 0);
+        o.ahead = !last;
+        assert_int_equal(tree_verify("src", "dst", &o, NULL, &err), last ? -1 : 0);
+        OK(tree_refresh("src", "dst", &o, &res, &err), err);
+        assert_int_equal(res.reused, last ? 2 : 1);
+        if (!last)
+            assert_same_tree("src", "dst");
+    }
+    seen_free(seen);
+}
+
+struct wanted {
+    uint64_t ino;
+    bool found;
+};
+
+static void take(void *ctx, uint64_t ino)
+{
+    struct wanted *w = ctx;
+    w->found |= ino == w->ino;
+}
+
+/* Of a mapping that is gone, when the last of it is gone; not of what we write ourselves. */
+static void what_others_let_go_is_told(void **state)
+{
+    (void)state;
+    struct wanted w = {0};
+    struct sys_node node;
+    assert_int_equal(run_ok("echo 1 > watched"), 0);
+    int fd = sys_watch_open(".");
+    if (fd < 0)
+        skip();
+    assert_int_equal(sys_node_at(AT_FDCWD, "watched", &node), 0);
+    w.ino = node.ino;
+    int own = open("watched", O_WRONLY);
+    assert_int_equal(write(own, "2", 1), 1);
+    close(own);
+    assert_int_equal(sys_watch_read(fd, take, &w), 0);
+    assert_false(w.found);
+    assert_int_equal(run_ok("exec 3<>watched; exec 3>&-"), 0);
+    assert_int_equal(sys_watch_read(fd, take, &w), 0);
+    assert_true(w.found);
+    close(fd);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(passes_end_equal)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(passes_end_equal),
+                                       cmocka_unit_test(what_was_let_go_is_cloned_anew),
+                                       cmocka_unit_test(what_differs_is_cloned_anew),
+                                       cmocka_unit_test(what_others_let_go_is_told)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

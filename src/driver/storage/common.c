@@ -6,6 +6,7 @@
 #include "sys/btrfs.h"
 #include "sys/file.h"
 #include "sys/tree.h"
+#include "sys/watch.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -67,6 +68,7 @@ static struct tree_options options(const struct spec_volume *src, enum tree_mode
         .exclude = (const char *const *)src->exclude.v,
         .live_source = src->consistency == CONSISTENCY_NONE,
         .rate_limit = src->rate_limit,
+        .pressure = (unsigned)src->max_pressure,
         .owner = owner,
         .progress = report,
         .cancel = storage_cancel,
@@ -176,7 +178,9 @@ int storage_tree_inspect(const struct driver_ctx *ctx, const struct spec_volume 
     ret->bytes = size.data;
     ret->needed_bytes = needed(src, mode, &size);
     ret->estimate_ns = estimate < 0 ? 0 : estimate;
-    ret->pause_ns = size.took + size.took / 5;
+    /* In memory, with nobody to watch it, the last pass is over all of it. */
+    bool whole = estimate > 0 && sys_watch_needed(src->path) && !sys_watch_can(src->path);
+    ret->pause_ns = whole ? estimate : size.took + size.took / 5;
     return 0;
 }
 
@@ -251,7 +255,7 @@ static int pass(const struct spec_volume *src, const struct spec_volume *dst,
     int ok = further ? tree_refresh(src->path, dst->path, o, &res, err)
                      : tree_clone(src->path, dst->path, o, &res, err);
     if (ok == 0 && src->verify)
-        ok = tree_verify(src->path, dst->path, o, err);
+        ok = tree_verify(src->path, dst->path, o, NULL, err);
     return ok < 0 ? err_ctx(err, "volume '%s'", src->name) : 0;
 }
 
@@ -282,8 +286,10 @@ int storage_tree_clone(const struct driver_ctx *ctx, const struct spec_volume *s
     struct tree_options o = options(src, mode, &owner, &run);
     o.no_sync = true;
     o.seen = seen;
-    if (seen) /* somebody waits for it, and it is little */
+    if (seen) { /* somebody waits for it, and it is little */
         o.rate_limit = 0;
+        o.pressure = 0;
+    }
     if (pass(src, dst, &o, err) == 0)
         return 0;
     struct sentinel found;
