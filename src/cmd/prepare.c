@@ -72,6 +72,18 @@ static int begin(struct session *s, const char *target, struct err *err)
     return 0;
 }
 
+/* By now the upgrade is open, though nothing of it is done yet. */
+static int begin_guarded(struct session *s, struct err *err)
+{
+    if (session_guard(s, err) == 0)
+        return 0;
+    err->code = ERR_HALFWAY;
+    return err_hint(err,
+                    "look at %s/guard.log; then changeover prepare (goes on), or changeover "
+                    "rollback",
+                    s->service_dir);
+}
+
 static int run(const struct cmd_call *call, struct err *err)
 {
     cleanup_session struct session s;
@@ -87,7 +99,7 @@ static int run(const struct cmd_call *call, struct err *err)
     if (call->dry_run)
         return session_dry_run(&s, (enum plan_phase[]){PHASE_PREPARE, PHASE_MAX}, err);
     /* The guard comes before the first effect, so that no promise is made without it. */
-    if (session_reason(&s, err) < 0 || session_guard(&s, err) < 0 ||
+    if (session_reason(&s, err) < 0 || begin_guarded(&s, err) < 0 ||
         flow_prepare(&s.engine, err) < 0)
         return -1;
     char hole[256];

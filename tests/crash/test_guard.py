@@ -223,3 +223,19 @@ def test_no_promise_without_consent(writes):
         assert rig.query("SELECT * FROM meta WHERE key='confirm_within'") == []
         rig.run("promote", *(["--accept-loss"] if writes == "client" else []))
         rig.settled("promoted plainly", "promoted", target, [target])
+
+
+def test_a_guard_that_cannot_begin_stops_prepare_with_the_upgrade_open(rig):
+    """Nothing is promised without it; what is begun is said to be half way, and both ways on are open."""
+    rig.kill_guards()
+    log = rig.state_dir / "guard.log"
+    log.unlink(missing_ok=True)
+    log.mkdir()
+    stopped = rig.run(*rig.prepare_args(), expect=3)
+    assert "guard.log" in stopped.stderr and "changeover rollback" in stopped.stderr, stopped.stderr
+    live, _ = rig.sides()
+    assert rig.service.state() == "preparing" and rig.steps("prepare") == []
+    log.rmdir()
+    rig.run("rollback")
+    clean(rig, "prepare without a guard")
+    assert rig.service.live() == live
