@@ -205,6 +205,7 @@ static int drain_apply(struct engine *e, const struct plan_step *s, char *result
         snprintf(result, STEP_RESULT, "%s does not run: nothing to drain", colour_name(s->colour));
         return 0;
     }
+    const struct spec_traffic *t = &e->ctx.side[s->colour]->traffic;
     bool spread = !e->hold_until && e->ctx.side[s->colour]->stop.websockets.spread > 0;
     sockets_seen(e, s->colour);
     if (drain_wait(e, s, true, &l, err) < 0)
@@ -214,8 +215,8 @@ static int drain_apply(struct engine *e, const struct plan_step *s, char *result
                  colour_name(s->colour), l.websockets, l.websockets == 1 ? "" : "s",
                  spread ? "it is told to close next" : "its stop closes");
     else
-        snprintf(result, STEP_RESULT, "%s has no request in flight and no websocket open",
-                 colour_name(s->colour));
+        snprintf(result, STEP_RESULT, "%s has no request in flight%s", colour_name(s->colour),
+                 t->websockets == WS_NONE ? "" : " and no websocket open");
     return 0;
 }
 

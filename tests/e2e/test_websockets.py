@@ -22,15 +22,15 @@ CADDYS = [pytest.param(how, binary, id=f"{how}-{name}") for name, binary in bina
 Row = collections.namedtuple("Row", "what number slot sent at")
 
 
-def make(how=None, binary=None, websockets=None, spread=f"{SPREAD}s", **spec):
-    """The service, started. how: command, signal, or None for one that cannot; websockets: another stop.websockets."""
+def make(how=None, binary=None, websockets=None, spread=f"{SPREAD}s", args=(), **spec):
+    """The service, started. how: command, signal, or None for one that cannot; websockets: another stop.websockets; args: of the node."""
     service = Service(spec, files=5, size="64K")
     try:
         if binary:
             service.caddy.close()
             service.caddy = Caddy("{\n\tadmin 127.0.0.1:%d\n}\n" % service.admin_port, service.admin_port, binary())
             service.flag_dir = service.caddy.dir / "flags"
-        node = service.spec["runtime"]["command"] + ["--log-websockets", f"{service.dir}/ws-${{colour}}.log"]
+        node = service.spec["runtime"]["command"] + ["--log-websockets", f"{service.dir}/ws-${{colour}}.log", *args]
         asked = {"spread": spread, "signal": "USR1"} if how == "signal" else \
                 {"spread": spread, "command": [*service.spec["stop"]["command"][:3], "close-websockets", "${spread}"]}
         if how == "signal":
@@ -116,7 +116,7 @@ def assert_all_came_back(seen, by, lost):
     sockets = seen["websockets"]
     drops = sum(by.values())
     assert seen["lost"] == 0 and seen["duplicate_answers"] == 0, seen["failures"][:5]
-    assert sockets["open"] == SOCKETS and sockets["stayed"] == sockets["silent"] == sockets["gaps"] == sockets["backward"] == 0, sockets
+    assert sockets["open"] == sockets["wanted"] and sockets["stayed"] == sockets["silent"] == sockets["gaps"] == sockets["backward"] == 0, sockets
     assert sockets["drops"] == sockets["reconnects"] == sockets["first_try"] == drops and sockets["refused"] == 0, sockets
     assert sockets["reconnects_by"] == by, sockets
     assert sockets["missed_away"] - sockets["again"] == lost, (sockets, lost)
@@ -174,6 +174,22 @@ def test_who_comes_meanwhile_is_not_cut(sanitized):
         assert re.search(r"finish/drain +green has no request in flight and no websocket open", said), said
         assert re.search(r"finish/websockets +already true", said), said
         assert "20 stayed at green through the flip; 20 closed one after the other" in said, said
+
+
+def test_on_the_http_port():
+    """They are told from requests by the text that Caddy dials."""
+    with make("command", spread="1s", args=["--ws-on-rpc-port"], traffic={"websockets": "same_port", "ws_port": None},
+              gate={"checks": [{"http": {"path": "/health", "status": 200, "body": "ok"}}, {"websocket": {}}]}) as service, \
+            figures.Load(service, rate=100, sockets=20, slow_every=10, slow_ms=300) as load:
+        open_at(service, "green", 20)
+        service.run("prepare", "-t", "2.0.0")
+        said = service.run("promote").stderr
+        assert re.search(r"websockets: 20 stayed at green through the flip; 20 closed one after the other in " + CLOSED +
+                         r", 0 by its stop$", said, re.M), said
+        open_at(service, "blue", 20)
+        lost = missed(service, "green", "blue", log(service, "blue", "first"))
+        seen = load.end()
+    assert_all_came_back(seen, {"blue": 20}, lost)
 
 
 def test_the_probe_of_a_promote_tells_what_its_websockets_missed():
