@@ -23,7 +23,7 @@ static bool honours(const char *scheduler, bool ionice, bool weight)
 static void check_volume_io(struct check *c, const struct spec_volume *v)
 {
     const struct spec_runtime *r = &c->to->runtime;
-    bool weight = r->standby_io_weight > 0;
+    bool weight = r->standby_io_weight > 0 && sys_cgroup_weighs_io();
     const char *what = weight && r->standby_ionice ? "io_weight and ionice"
                        : weight                    ? "io_weight"
                                                    : "ionice";
@@ -55,13 +55,31 @@ static void check_volume_io(struct check *c, const struct spec_volume *v)
     }
 }
 
+static void no_group(struct check *c, const char *topic, const char *controller, const char *what,
+                     const char *instead)
+{
+    char top[256];
+    cleanup_free char *mend =
+        sys_cgroup_top(top, sizeof(top))
+            ? x_asprintf("echo +%s >%s/cgroup.subtree_control (for the whole machine, until the "
+                         "next boot), or in the spec %s",
+                         controller, top, instead)
+            : x_strdup(instead);
+    findings_add(c->f, FINDING_WARNING, topic, mend,
+                 "no control group here weighs %s: runtime.standby.%s_weight has no effect", what,
+                 topic);
+}
+
 void check_io(struct check *c)
 {
     const struct spec_runtime *r = &c->to->runtime;
     if (r->standby_cpu_weight > 0 && !sys_cgroup_weighs_cpu())
-        findings_add(c->f, FINDING_WARNING, "cpu", "runtime.standby.nice",
-                     "no control group here weighs cpu time: runtime.standby.cpu_weight has no "
-                     "effect");
+        no_group(c, "cpu", "cpu", "cpu time", "runtime.standby.nice");
+    if (r->standby_io_weight > 0 && !sys_cgroup_weighs_io()) {
+        no_group(c, "io", "io", "io", BRAKE);
+        if (!r->standby_ionice)
+            return;
+    }
     for (size_t i = 0; (r->standby_io_weight > 0 || r->standby_ionice) && i < c->to->volumes_n; i++)
         check_volume_io(c, &c->to->volumes[i]);
 }

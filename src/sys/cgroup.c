@@ -196,22 +196,41 @@ bool sys_cgroup_make(const char *name, bool io, struct sys_cgroup *ret)
     return ret->track[0] != '\0';
 }
 
-bool sys_cgroup_weighs_cpu(void)
+/* v2: a group at the top has a controller's files only if the top hands it on to its groups. That
+ * is the whole machine's business: it is looked at, never changed. */
+static bool handed_on(const char *controller)
 {
     struct hierarchy h;
     char path[300];
     cleanup_str struct str text = {0};
-    if (find_hierarchy("cpu", &h))
-        return has(h.mount, "cgroup.procs");
     if (!find_hierarchy(NULL, &h))
         return false;
-    snprintf(path, sizeof(path), "%s/cgroup.controllers", h.mount);
+    snprintf(path, sizeof(path), "%s/cgroup.subtree_control", h.mount);
     if (sys_file_read(path, 4096, &text, NULL) < 0 || !has(h.mount, "cgroup.subtree_control"))
         return false;
+    size_t n = strlen(controller);
     for (const char *p = str_cstr(&text); *p; p += strcspn(p, " \n"), p += strspn(p, " \n"))
-        if (strcspn(p, " \n") == 3 && strncmp(p, "cpu", 3) == 0)
+        if (strcspn(p, " \n") == n && strncmp(p, controller, n) == 0)
             return true;
     return false;
+}
+
+bool sys_cgroup_weighs_cpu(void)
+{
+    struct hierarchy h;
+    return find_hierarchy("cpu", &h) ? has(h.mount, "cgroup.procs") : handed_on("cpu");
+}
+
+bool sys_cgroup_weighs_io(void)
+{
+    struct hierarchy h;
+    return find_hierarchy("blkio", &h) ? has(h.mount, "cgroup.procs") : handed_on("io");
+}
+
+bool sys_cgroup_top(char *buf, size_t size)
+{
+    struct hierarchy h;
+    return find_hierarchy(NULL, &h) && snprintf(buf, size, "%s", h.mount) < (int)size;
 }
 
 void sys_cgroup_leave_unit(void)

@@ -23,8 +23,12 @@ struct sys_cgroup {
  * allowed here, *ret has no track. */
 bool sys_cgroup_make(const char *name, bool io, struct sys_cgroup *ret);
 
-/* Whether such a group would weigh cpu time here. Makes nothing. */
+/* Whether such a group would weigh cpu time, or io, here. Makes nothing. */
 bool sys_cgroup_weighs_cpu(void);
+bool sys_cgroup_weighs_io(void);
+
+/* Where v2 is mounted. False: nowhere. */
+bool sys_cgroup_top(char *buf, size_t size);
 
 /* Moves a process in. -1 with errno. */
 int sys_cgroup_join(const struct sys_cgroup *cg, pid_t pid);
