@@ -49,22 +49,21 @@ def closings(rig, colour):
     return path.read_text().count("closing ") if path.exists() else 0
 
 
-def kill_inside(rig, *command):
-    """SIGKILL when some of them are closed and some are not. How many were."""
+def end_inside(rig, number, *command):
+    """The signal when some of them are closed and some are not. The exit status, and what was said."""
     old = rig.sides()[0]
     before = closings(rig, old)
     tool = subprocess.Popen(rig.service.argv(*command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                             text=True)
     try:
         wait_for(lambda: closings(rig, old) >= before + 5 or tool.poll() is not None, "some websockets to be closed", 60)
-        tool.send_signal(signal.SIGKILL)
+        tool.send_signal(number)
+        said = tool.communicate(timeout=20)[1]
     finally:
         tool.kill()
-        said = tool.communicate(timeout=20)[1]
-    assert tool.returncode == -signal.SIGKILL, said
-    n = closings(rig, old) - before
-    assert 5 <= n < SOCKETS, n
-    return n
+        tool.wait()
+    assert 5 <= closings(rig, old) - before < SOCKETS
+    return tool.returncode, said
 
 
 def ends(rig, what, end):
@@ -81,7 +80,7 @@ def clean(rig):
 
 def test_killed_inside_and_resumed(rig):
     rig.prepare()
-    kill_inside(rig, "promote")
+    assert end_inside(rig, signal.SIGKILL, "promote")[0] == -signal.SIGKILL
     source, target = rig.sides()
     rig.look("killed while websockets are closed", "promoting", target)
     assert rig.query("SELECT status FROM steps WHERE step='finish/websockets' ORDER BY rowid DESC LIMIT 1")
@@ -92,9 +91,19 @@ def test_killed_inside_and_resumed(rig):
     clean(rig)
 
 
+def test_asked_to_end_inside_and_resumed(rig):
+    rig.prepare()
+    status, said = end_inside(rig, signal.SIGINT, "promote")
+    assert status == 3 and "asked to end while" in said and "changeover resume" in said, said
+    rig.look("asked to end while websockets are closed", "promoting", rig.sides()[1])
+    rig.run("resume")
+    ends(rig, "resumed", recovery.PROMOTED)
+    clean(rig)
+
+
 def test_killed_inside_and_rolled_back(rig):
     rig.prepare()
-    kill_inside(rig, "promote")
+    assert end_inside(rig, signal.SIGKILL, "promote")[0] == -signal.SIGKILL
     rig.run("rollback")
     ends(rig, "rolled back", recovery.ROLLED_BACK)
     clean(rig)
