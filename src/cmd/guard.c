@@ -25,6 +25,7 @@ struct guard_ctx {
     char thawed[96]; /* the attempt of a step after whose end nothing was left frozen */
     bool said_late;
     bool said_space;
+    nsec_t looked;  /* monotonic: at the floors */
     nsec_t sampled; /* monotonic: the last look at what is left */
     bool said_low;  /* after the flip: below the floor, and nothing is done about it */
 };
@@ -137,6 +138,16 @@ static void warn_low(struct guard_ctx *g, struct session *s)
     g->said_low = true;
 }
 
+/* At most once a second: for a volume of ZFS a program is run. */
+static bool space_low(struct guard_ctx *g, struct session *s)
+{
+    nsec_t now = sys_clock_mono();
+    if (now < g->looked + NSEC_S)
+        return false;
+    g->looked = now;
+    return engine_space_low(&s->engine) > 0;
+}
+
 /* Under the lock, with everything read anew. */
 static int act(struct guard_ctx *g, struct session *s, struct err *err)
 {
@@ -177,7 +188,7 @@ static int duty(void *ctx, struct err *err)
     int failover =
         g->failover ? guard_failover_round(g->failover, g->call, &look, &failover_err) : 0;
     bool act_now = silent(g, &look) || hold_over(&look) || ours(&look) ||
-                   freezer_killed(g, &look, key) || engine_space_low(&look.engine) ||
+                   freezer_killed(g, &look, key) || space_low(g, &look) ||
                    owes_warning(g, &look);
     if (act_now && !command_at_work(&look)) {
         cleanup_session struct session s;

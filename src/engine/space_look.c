@@ -33,7 +33,7 @@ static struct space_store *slot_of(struct space_view *v, const char *name, nsec_
 static void take(struct space_store *s, enum colour c, const char *volume, uint64_t left)
 {
     s->holds[c] = true;
-    if (left > s->left)
+    if (left >= s->left)
         return;
     s->left = left;
     s->side = c;
@@ -69,17 +69,18 @@ int space_look(struct engine *e, uint64_t enough, struct space_view *ret, struct
     ctx.note_child = NULL;
     ctx.memo = NULL; /* what was so when the step began is not asked for */
     *ret = (struct space_view){0};
-    for (int c = GREEN; c < COLOURS; c++) {
-        const struct spec *s = e->ctx.side[c], *o = e->ctx.side[colour_other((enum colour)c)];
+    for (int k = 0; k < COLOURS; k++) { /* live first: of two that have the same it is named */
+        enum colour c = k ? colour_other(live) : live;
+        const struct spec *s = e->ctx.side[c], *o = e->ctx.side[colour_other(c)];
         for (size_t i = 0; i < s->volumes_n; i++) {
             const struct spec_volume *v = &s->volumes[i], *other = spec_volume(o, v->name);
             struct storage_space sp;
             if (!sys_path_exists(v->path))
                 continue;
             const struct storage_ops *ops = storage_find(other ? other : v, v, err);
-            if (!ops || ops->space(&ctx, v, (enum colour)c, enough, &sp, err) < 0)
+            if (!ops || ops->space(&ctx, v, c, enough, &sp, err) < 0)
                 return -1;
-            add(ret, &sp, (enum colour)c, (enum colour)c == live, v->name, wall);
+            add(ret, &sp, c, c == live, v->name, wall);
         }
     }
     return 0;

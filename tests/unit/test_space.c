@@ -109,7 +109,10 @@ static void reads_what_zfs_says(void **state)
 {
     (void)state;
     struct storage_space s = {0};
-    static const char text[] = "tank/n\tavailable\t8000000000\n"
+    bool volume;
+    static const char text[] = "tank/n\ttype\tfilesystem\n"
+                               "tank/n/green\ttype\tvolume\n"
+                               "tank/n\tavailable\t8000000000\n"
                                "tank/n\tused\t3000000000\n"
                                "tank/n\tquota\t0\n"
                                "tank/n\trefquota\t0\n"
@@ -120,7 +123,7 @@ static void reads_what_zfs_says(void **state)
                                "tank/n/green\trefquota\t1000000000\n"
                                "tank/n/green\treservation\t0\n"
                                "tank/n/green\tusedbyrefreservation\t100000000\n";
-    assert_true(zfs_parse_space(text, "tank/n/green", &s));
+    assert_true(zfs_parse_space(text, "tank/n/green", &s, &volume) && volume);
     assert_int_equal(s.free_bytes, 8100000000); /* the pool's, and what is reserved for it */
     assert_int_equal(s.quota_bytes, 600000000); /* snapshots count */
     assert_int_equal(s.limit_bytes, 200000000); /* they do not */
@@ -128,10 +131,10 @@ static void reads_what_zfs_says(void **state)
     assert_string_equal(s.limit, "refquota");
     assert_true(zfs_parse_space("tank/n\tavailable\t8\n"
                                 "tank/n/blue\trefquota\t0\ntank/n/blue\tquota\tnone\n",
-                                "tank/n/blue", &s));
-    assert_true(s.quota_bytes == UINT64_MAX && s.limit_bytes == UINT64_MAX && s.free_bytes == 8);
-    assert_false(zfs_parse_space("tank/n/blue\tquota\t0\n", "tank/n/blue", &s));
-    assert_false(zfs_parse_space("tank\tavailable\t9\ntank/n/blue\tquota\t0\n", "tank/n/blue", &s));
+                                "tank/n/blue", &s, &volume));
+    assert_true(!volume && s.quota_bytes == UINT64_MAX && s.limit_bytes == UINT64_MAX && s.free_bytes == 8);
+    assert_false(zfs_parse_space("tank/n/blue\tquota\t0\n", "tank/n/blue", &s, &volume));
+    assert_false(zfs_parse_space("tank\tavailable\t9\ntank/n/blue\tquota\t0\n", "tank/n/blue", &s, &volume));
 }
 
 int main(void)

@@ -5,11 +5,12 @@
 #include "base/str.h"
 #include "driver/storage/zfs.h"
 #include "sys/file.h"
+#include "sys/tree.h"
 
 #include <string.h>
 
 const char zfs_space_properties[] =
-    "available,used,referenced,quota,refquota,reservation,usedbyrefreservation";
+    "type,available,used,referenced,quota,refquota,reservation,usedbyrefreservation";
 
 struct numbers {
     uint64_t available, used, referenced, quota, refquota, reservation, reserved_own;
@@ -46,12 +47,14 @@ static uint64_t left_of(uint64_t limit, uint64_t used)
     return !limit ? UINT64_MAX : limit > used ? limit - used : 0;
 }
 
-bool zfs_parse_space(const char *text, const char *dataset, struct storage_space *ret)
+bool zfs_parse_space(const char *text, const char *dataset, struct storage_space *ret,
+                     bool *ret_volume)
 {
     cleanup_free char *copy = x_strdup(text);
     struct numbers own = {0}, above = {0};
     size_t up = (size_t)(strrchr(dataset, '/') - dataset);
     bool seen = false, seen_above = false;
+    *ret_volume = false;
     char *save = NULL, *cols = NULL;
     for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         const char *name = strtok_r(line, "\t", &cols), *property = strtok_r(NULL, "\t", &cols),
@@ -60,6 +63,7 @@ bool zfs_parse_space(const char *text, const char *dataset, struct storage_space
         if (!name || !property || !value)
             continue;
         seen |= is_own;
+        *ret_volume |= is_own && str_eq(property, "type") && str_eq(value, "volume");
         seen_above |= strlen(name) == up && strncmp(name, dataset, up) == 0;
         take(is_own ? &own : &above, property, value);
     }
@@ -70,6 +74,15 @@ bool zfs_parse_space(const char *text, const char *dataset, struct storage_space
     ret->used_bytes = (int64_t)(own.used - own.reserved_own);
     str_format(ret->limit, sizeof(ret->limit), "refquota");
     return seen && seen_above;
+}
+
+/* The file system on a volume, if it is mounted there. */
+static bool inside_of(const char *path, struct sys_space *ret)
+{
+    struct sys_node node;
+    cleanup_fd int fd = sys_tree_top(path, true);
+    return fd >= 0 && sys_node_at(fd, "", &node) == 0 && node.mount_root &&
+           sys_path_space(path, ret, NULL) == 0;
 }
 
 int zfs_space(const struct driver_ctx *ctx, const struct spec_volume *v, enum colour colour,
@@ -95,8 +108,13 @@ int zfs_space(const struct driver_ctx *ctx, const struct spec_volume *v, enum co
                          above, v->dataset),
                 &out, err) < 0)
         return err_ctx(err, "volume '%s'", v->name);
-    return zfs_parse_space(str_cstr(&out), v->dataset, ret)
-               ? 0
-               : err_set(err, ERR_FAILED, "volume '%s': zfs get says nothing of '%s' or '%s'",
-                         v->name, v->dataset, above);
+    bool volume;
+    if (!zfs_parse_space(str_cstr(&out), v->dataset, ret, &volume))
+        return err_set(err, ERR_FAILED, "volume '%s': zfs get says nothing of '%s' or '%s'",
+                       v->name, v->dataset, above);
+    if (volume && inside_of(v->path, &inside)) {
+        ret->limit_bytes = inside.free_bytes;
+        str_format(ret->limit, sizeof(ret->limit), "file-system");
+    }
+    return 0;
 }
