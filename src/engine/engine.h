@@ -24,19 +24,19 @@ struct engine {
     const struct plan_step *step; /* running */
     const char *version_to;       /* what the gates expect of up->to */
     nsec_t confirm_within;   /* promote: silence for so long after the flip rolls back; 0: no */
-    bool drop;               /* drain: go on with direct clients left */
-    bool loss_accepted;      /* the spec or --accept-loss said so */
     struct prober *prober;   /* the probe, while it runs (prober.h); NULL: it does not */
-    bool probe_decides;      /* a limit of it that is broken ends the step */
-    bool loss_asked;         /* --accept-loss was typed: a plain flip, also with writes: client */
     struct cloning *ahead;   /* passes made before a hold, for the one in it (passes.h); or NULL */
     nsec_t hold_until;       /* monotonic: requests wait, and at most until then; 0: they do not */
-    bool hold_over;          /* a wait of ours was ended because of that */
     nsec_t space_looked;     /* monotonic: when the floors were last looked at */
-    bool space_low;          /* a wait of ours was ended because a floor was reached */
     struct driver_memo memo; /* of the step that runs */
-    bool retire;             /* cleanup keeps what can be kept, under another name */
     const char *const *other_state_dirs;
+    bool drop;          /* drain: go on with direct clients left */
+    bool loss_accepted; /* the spec or --accept-loss said so */
+    bool probe_decides; /* a limit of it that is broken ends the step */
+    bool loss_asked;    /* --accept-loss was typed: a plain flip, also with writes: client */
+    bool hold_over;     /* a wait of ours was ended because of that */
+    bool space_low;     /* a wait of ours was ended because a floor was reached */
+    bool retire;        /* cleanup keeps what can be kept, under another name */
 };
 
 #define CONFIRM_DEADLINE \
