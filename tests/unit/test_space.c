@@ -132,9 +132,11 @@ static void reads_what_zfs_says(void **state)
     assert_true(zfs_parse_space("tank/n\tavailable\t8\n"
                                 "tank/n/blue\trefquota\t0\ntank/n/blue\tquota\tnone\n",
                                 "tank/n/blue", &s, &volume));
-    assert_true(!volume && s.quota_bytes == UINT64_MAX && s.limit_bytes == UINT64_MAX && s.free_bytes == 8);
+    assert_true(!volume && s.quota_bytes == UINT64_MAX && s.limit_bytes == UINT64_MAX &&
+                s.free_bytes == 8);
     assert_false(zfs_parse_space("tank/n/blue\tquota\t0\n", "tank/n/blue", &s, &volume));
-    assert_false(zfs_parse_space("tank\tavailable\t9\ntank/n/blue\tquota\t0\n", "tank/n/blue", &s, &volume));
+    assert_false(
+        zfs_parse_space("tank\tavailable\t9\ntank/n/blue\tquota\t0\n", "tank/n/blue", &s, &volume));
 }
 
 int main(void)
