@@ -71,14 +71,13 @@ int space_look(struct engine *e, uint64_t enough, struct space_view *ret, struct
     *ret = (struct space_view){0};
     for (int k = 0; k < COLOURS; k++) { /* live first: of two that have the same it is named */
         enum colour c = k ? colour_other(live) : live;
-        const struct spec *s = e->ctx.side[c], *o = e->ctx.side[colour_other(c)];
+        const struct spec *s = e->ctx.side[c];
         for (size_t i = 0; i < s->volumes_n; i++) {
-            const struct spec_volume *v = &s->volumes[i], *other = spec_volume(o, v->name);
+            const struct spec_volume *v = &s->volumes[i];
             struct storage_space sp;
             if (!sys_path_exists(v->path))
                 continue;
-            const struct storage_ops *ops = storage_find(other ? other : v, v, err);
-            if (!ops || ops->space(&ctx, v, c, enough, &sp, err) < 0)
+            if (storage_space_of(&ctx, v, c, enough, &sp, err) < 0)
                 return -1;
             add(ret, &sp, c, c == live, v->name, wall);
         }

@@ -168,3 +168,8 @@ extern const struct storage_ops storage_reflink, storage_btrfs, storage_copy, st
  * names). */
 const struct storage_ops *storage_find(const struct spec_volume *src, const struct spec_volume *dst,
                                        struct err *err);
+
+/* What is left for a volume, by its driver's `space`; cheap also with "auto". */
+must_check int storage_space_of(const struct driver_ctx *ctx, const struct spec_volume *v,
+                                enum colour colour, uint64_t enough, struct storage_space *ret,
+                                struct err *err);

@@ -30,3 +30,15 @@ const struct storage_ops *storage_find(const struct spec_volume *src, const stru
             src->driver, str_cstr(&names));
     return NULL;
 }
+
+int storage_space_of(const struct driver_ctx *ctx, const struct spec_volume *v, enum colour colour,
+                     uint64_t enough, struct storage_space *ret, struct err *err)
+{
+    /* What "auto" stands for is a trial, and not asked every second: the directory of any of its
+     * drivers is looked at as the one of btrfs is. */
+    const struct storage_ops *ops = &storage_btrfs;
+    for (size_t i = 0; i < ARRAY_LEN(drivers); i++)
+        if (str_eq(drivers[i]->name, v->driver))
+            ops = drivers[i];
+    return ops->space(ctx, v, colour, enough, ret, err);
+}
