@@ -65,7 +65,7 @@ PAUSE_S, LIMIT_MS = 6, 4000
 @BINARIES
 def test_the_pause_is_told_apart_and_nobody_is_lost(binary):
     with make(binary, {"max_gap_ms": LIMIT_MS, "p99_ratio": 0.0001, "p99_floor_ms": LIMIT_MS},
-              hooks={"after_clone": ["/bin/sleep", str(PAUSE_S)]}) as service, Writers(service) as writers:
+              probe={"websockets": 5}, hooks={"after_clone": ["/bin/sleep", str(PAUSE_S)]}) as service, Writers(service) as writers:
         plan = " ".join(service.run("plan", "-t", "2.0.0").stdout.split())
         assert "beside the pause in which requests wait (then it sends ever fewer; one that is lost: back to green)" in plan, plan
         assert "more than 0 executed twice" in plan
@@ -84,6 +84,9 @@ def test_the_pause_is_told_apart_and_nobody_is_lost(binary):
         assert run["executed"] == {"requests": run["sent"], "twice": 0, "first_twice": [], "failed": False}
         assert [(f["from"], f["to"]) for f in run["windows"]["flips"]] == [("green", "blue")]
         assert "held for" in service.status()["probe"]
+        sockets = run["websockets"]     # closed by the stop of green; the way back waits with everybody
+        assert sockets["open"] == sockets["wanted"] == 5 and sockets["drops"] == sockets["reconnects"] == 5, sockets
+        assert sockets["longest_away_ms"] >= PAUSE_S * 1000, sockets
         page = service.run("report").stdout
         assert f"{hold['waited']} waited and were answered, 0 were lost" in page and f"executed {run['sent']} of them, 0 twice" in page
         writers.on()
