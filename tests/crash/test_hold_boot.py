@@ -104,7 +104,7 @@ def test_a_reboot_after_each_step(rig, way):
         released = STEPS.index(step) >= STEPS.index("release")
         if not released and rig.service.flags() == [f"active-{target}"]:
             assert waits and held(rig, target), what      # nobody was let go to a side that has not passed
-            assert "HOLD" in rig.service.status()["traffic"]
+            wait_for(lambda: "HOLD" in rig.service.status()["traffic"], "a proxy that says so within status's 500 ms", 30)
         status = rig.service.status()
         assert status["state"] == "promoting" and status["guard"] == "lives", (what, status)
         if way == "rollback" and not released:

@@ -40,7 +40,8 @@ def look(rig, phase, step, moment):
     status = rig.service.status()
     assert status["state"] == want.state, (phase, step, moment, status)
     if want.live == "waits":
-        assert rig.service.flags() != [] and "HOLD" in status["traffic"], (phase, step, moment, status["traffic"])
+        assert rig.service.flags() != [], (phase, step, moment)
+        wait_for(lambda: "HOLD" in rig.service.status()["traffic"], "a proxy that says so within status's 500 ms", 30)
     else:
         source, target = rig.sides()
         live = {"from": source, "to": target}[want.live]
