@@ -28,6 +28,8 @@
     X(guard) \
     X(shim) \
     X(traffic) \
+    X(sidecar) \
+    X(kubernetes) \
     X(help) \
     X(version) \
 /* the end */

@@ -1,0 +1,294 @@
+"""changeover sidecar: one container of a running pod gets another image, and nothing else is touched. By an account that has
+exactly the rights that `changeover kubernetes rbac` prints."""
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from lib import kubernetes
+from lib.waiting import wait_for
+
+LOOP = "trap exit TERM; while :; do sleep 0.05; done"
+RUN = {"v1": LOOP, "v2": LOOP, "v3": LOOP, "crash": "echo cannot go on; exit 3", "late": "sleep 1; exit 3"}
+
+
+@pytest.fixture(scope="module")
+def images(build, tmp_path_factory):
+    """localhost/side:VERSION; /run is what it does, /version what it says it is."""
+    if "CLUSTER_DIR" not in os.environ:
+        pytest.skip("needs a cluster of its own: its node must have images that no registry has")
+    cluster = kubernetes.Cluster(build)
+    made = {}
+    for version, script in RUN.items():
+        d = tmp_path_factory.mktemp(version)
+        (d / "run").write_text(f"#!/bin/sh\n{script}\n")
+        (d / "version").write_text(f"side {version}\n")
+        links = [f"symlink:/bin/{p}=busybox" for p in ("sh", "cat", "sleep")]
+        made[version] = cluster.image(f"side:{version}", ["/run"], f"{d}/run=/run", f"{d}/version=/version",
+                                      cluster.env["CLUSTER_BUSYBOX"] + "=/bin/busybox", *links)
+    return made
+
+
+class Service:
+    """A Deployment with a sidecar and a main container, and the tool with the account's rights."""
+
+    def __init__(self, cluster, ns, images, tool, config, side="side", main="app"):
+        self.cluster, self.ns, self.images, self.tool, self.config = cluster, ns, images, tool, config
+        template = kubernetes.pod("web", images["v1"], sidecar=(images["v1"], "/run"), hostNetwork=False)
+        template["spec"]["containers"][0].update(command=["/run"], name=main)
+        template["spec"]["initContainers"][0]["name"] = side
+        template["spec"]["initContainers"].insert(0, {"name": "once", "image": images["v1"], "imagePullPolicy": "Never",
+                                                      "command": ["sh", "-c", "true"]})
+        cluster.kubectl("apply", "-n", ns, "-f", "-", input=json.dumps({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {"strategy": {"type": "Recreate"}, "selector": {"matchLabels": {"app": "web"}},
+                     "template": {"metadata": template["metadata"], "spec": template["spec"]}}}))
+        cluster.kubectl("wait", "-n", ns, "--for=condition=Available", "--timeout=60s", "deployment/web")
+        self.name = cluster.get("pod", "-n", ns, "-l", "app=web")["items"][0]["metadata"]["name"]
+        self.first = self.pod()
+
+    def pod(self):
+        return self.cluster.get("pod", "-n", self.ns, self.name)
+
+    def side(self, pod=None):
+        return next(c for c in (pod or self.pod())["status"]["initContainerStatuses"] if c["name"] == "side")
+
+    def main(self, pod=None):
+        c = (pod or self.pod())["status"]["containerStatuses"][0]
+        return {k: c[k] for k in ("containerID", "restartCount", "state")}
+
+    def untouched(self):
+        """The pod is the same, and so is its main container."""
+        now = self.pod()
+        assert now["metadata"]["uid"] == self.first["metadata"]["uid"]
+        assert self.main(now) == self.main(self.first)
+        left = [p["metadata"]["name"] for p in self.cluster.get("pod", "-n", self.ns)["items"]
+                if p["metadata"]["name"].startswith("changeover-") and "deletionTimestamp" not in p["metadata"]]
+        assert left == []
+        return now
+
+    def argv(self, *args):
+        return ["sidecar", *args, "--deployment", "web", "--namespace", self.ns, "--kubeconfig", self.config]
+
+    def do(self, *args):
+        return self.tool(*self.argv(*args), timeout=180)
+
+    def upgrade(self, version, *args):
+        return self.do("upgrade", "side", "--image", self.images[version], "--settle", "1s", *args)
+
+
+def account(cluster, ns, tool, path):
+    """A kubeconfig of the account that `kubernetes rbac` describes."""
+    manifests = tool("kubernetes", "rbac", "--namespace", ns)
+    assert manifests.returncode == 0, manifests.stderr
+    cluster.kubectl("apply", "-f", "-", input=manifests.stdout)
+    token = cluster.kubectl("create", "token", "-n", ns, "changeover").strip()
+    config = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
+    config["users"] = [{"name": config["contexts"][0]["context"]["user"], "user": {"token": token}}]
+    path.write_text(json.dumps(config))
+    return path
+
+
+@pytest.fixture
+def config(own, ns, tool, tmp_path):
+    yield account(own, ns, tool, tmp_path / "config")
+    own.kubectl("delete", "clusterrole,clusterrolebinding", f"changeover-{ns}", "--ignore-not-found")
+
+
+@pytest.fixture
+def service(own, ns, images, tool, config):
+    return Service(own, ns, images, tool, config)
+
+
+# The first user's own test of this, its assertions to the letter. Its patch by index is the tool's here; the link stands for
+# the tunnel, whose daemon is not this one: that a daemon's graceful end takes its link along is another matter.
+STEP_2 = """
+# Record current agave container start time
+BEFORE=$(kubectl -n $ns get pod $pod -o jsonpath='{.status.containerStatuses[?(@.name=="agave-validator")].state.running.startedAt}')
+# Patch DZ image
+"$@"
+# Verify agave was NOT restarted
+AFTER=$(kubectl -n $ns get pod $pod -o jsonpath='{.status.containerStatuses[?(@.name=="agave-validator")].state.running.startedAt}')
+[ "$BEFORE" = "$AFTER" ] # assert: same start time
+# Verify tunnel survived
+ip route | grep doublezero0 # assert: routes present
+[ -n "$BEFORE" ]
+"""
+
+
+def test_the_first_users_step_2(own, ns, images, tool, build, config, tmp_path):
+    service = Service(own, ns, images, tool, config, side="doublezerod", main="agave-validator")
+    (tmp_path / "kubectl").write_text(f'#!/bin/sh\nexec {kubernetes.HERE}/cluster kubectl "$@"\n')
+    (tmp_path / "kubectl").chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "ns": ns, "pod": service.name}
+    upgrade = [build / "src/changeover", *service.argv("upgrade", "doublezerod", "--image", images["v2"])]
+    kubernetes.run("ip", "link", "add", "doublezero0", "type", "veth", "peer", "name", "doublezero1")
+    try:
+        for link in ("doublezero0", "doublezero1"):
+            kubernetes.run("ip", "link", "set", link, "up")
+        kubernetes.run("ip", "route", "add", "203.0.113.0/24", "dev", "doublezero0")
+        done = subprocess.run(["bash", "-euc", STEP_2, "step-2", *upgrade], env=env, capture_output=True, text=True, timeout=120)
+    finally:
+        kubernetes.run("ip", "link", "del", "doublezero0")
+    assert done.returncode == 0, done.stderr
+    assert "203.0.113.0/24 dev doublezero0" in done.stdout
+
+
+def test_up_and_back_again(service):
+    up = service.upgrade("v2", "--version-command", "cat /version", "--expect", "side v2", "-o", "json")
+    assert up.returncode == 0, up.stderr
+    said = json.loads(up.stdout)
+    side = service.side(service.untouched())
+    assert side["containerID"] == said["id"] != service.side(service.first)["containerID"]
+    assert side["image"] == said["to"] == service.images["v2"] and side["restartCount"] == said["restarts"] == 1
+    assert said["changed"] and 0 < said["seconds"] < 30 and said["image_id"] == side["imageID"]
+    assert said["template"] == service.images["v1"]  # what a pod made anew would run
+
+    shown = service.do("status")
+    assert shown.returncode == 0, shown.stderr
+    assert f"side: a pod made anew has {service.images['v1']} again: that is what Deployment 'web' says" in shown.stdout
+    assert f"side was changed from {service.images['v1']}\n" in shown.stdout
+    rows = {c["container"]: c for c in json.loads(service.do("status", "-o", "json").stdout)["containers"]}
+    assert [(n, c["kind"]) for n, c in rows.items()] == [("once", "init"), ("side", "sidecar"), ("app", "container")]
+    assert rows["side"]["wanted"] == rows["side"]["running"] == service.images["v2"] and rows["side"]["restarts"] == 1
+    assert rows["side"]["template"] == service.images["v1"] and rows["app"]["ready"] is True
+
+    again = service.upgrade("v2")
+    assert again.returncode == 0 and "runs localhost/side:v2 already" in again.stdout
+    assert service.side()["containerID"] == said["id"]
+
+    back = service.do("rollback", "side", "--settle", "1s")
+    assert back.returncode == 0, back.stderr
+    assert "localhost/side:v2 -> localhost/side:v1" in back.stdout
+    assert "this pod had 'localhost/side:v1' before" in back.stderr  # the kubelet may hold it back
+    side = service.side(service.untouched())
+    assert side["image"] == service.images["v1"] and side["restartCount"] == 2 and side["ready"]
+
+
+def test_an_ordinary_container_too(service):
+    done = service.do("upgrade", "app", "--image", service.images["v3"], "--settle", "1s")
+    assert done.returncode == 0, done.stderr
+    now = service.pod()
+    assert service.side(now) == service.side(service.first)
+    assert now["status"]["containerStatuses"][0]["image"] == service.images["v3"]
+
+
+def test_an_image_that_is_not_there_is_found_before(service):
+    r = service.do("upgrade", "side", "--image", "localhost/side:nowhere")
+    assert r.returncode == 1 and "cannot have the image 'localhost/side:nowhere': ErrImageNeverPull" in r.stderr
+    assert "nothing was changed" in r.stderr
+    assert service.side(service.untouched()) == service.side(service.first)
+
+
+@pytest.mark.parametrize("version, args, words", [
+    ("crash", (), "is not running"),
+    ("late", ("--settle", "4s"), "is not running"),
+    ("v2", ("--version-command", "cat /version", "--expect", "side v9"), "does not say 'side v9' in the new container, but: side v2"),
+    ("v2", ("--version-command", "/no/such/program"), "/no/such/program"),
+])
+def test_one_that_fails_goes_back_by_itself(service, version, args, words):
+    r = service.do("upgrade", "side", "--image", service.images[version], "--settle", "1s", *args)
+    assert r.returncode == 1, r.stderr
+    assert words in r.stderr and "it is back at localhost/side:v1, and no other container was touched" in r.stderr
+    side = service.side(service.untouched())
+    assert side["image"] == service.images["v1"] and side["ready"] and "running" in side["state"]
+    shown = service.do("status", "side")
+    assert f"side went back from {service.images[version]}" in shown.stdout
+
+
+def test_an_image_that_vanishes_meanwhile(service):
+    """Not looked for, as asked: the kubelet kills the old one, and the old image goes back at the deadline."""
+    r = service.do("upgrade", "side", "--image", "localhost/side:nowhere", "--trust-image", "--timeout", "8s")
+    assert r.returncode == 1 and "it is back at localhost/side:v1" in r.stderr, r.stderr
+    side = service.side(service.untouched())
+    assert side["image"] == service.images["v1"] and side["ready"]
+
+
+def test_killed_between_patch_and_proof_the_same_command_goes_on(service, build):
+    argv = [build / "src/changeover", *service.argv("upgrade", "side", "--image", service.images["v2"], "--settle", "60s")]
+    with subprocess.Popen([str(a) for a in argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as p:
+        wait_for(lambda: service.side()["image"] == service.images["v2"], "the patch has its effect", timeout=60, interval=0.1)
+        p.send_signal(signal.SIGKILL)
+    assert "and it is not proved" in service.do("status").stdout
+    again = service.upgrade("v2", "-o", "json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["from"] == service.images["v1"]
+    assert service.side(service.untouched())["restartCount"] == 1  # once
+    assert "not proved" not in service.do("status").stdout
+
+
+def test_interrupted_it_says_how_to_go_on(service, build):
+    argv = [build / "src/changeover", *service.argv("upgrade", "side", "--image", service.images["v2"], "--settle", "60s")]
+    with subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        wait_for(lambda: service.side()["image"] == service.images["v2"], "the patch has its effect", timeout=60, interval=0.1)
+        p.send_signal(signal.SIGINT)
+        _, err = p.communicate(timeout=20)
+    assert p.returncode == 3 and "changeover sidecar rollback side goes back" in err
+    back = service.do("rollback", "side", "--settle", "1s")
+    assert back.returncode == 0, back.stderr
+    assert service.side(service.untouched())["image"] == service.images["v1"]
+
+
+def test_another_container_that_restarts_meanwhile_is_seen(service, build):
+    argv = [build / "src/changeover", *service.argv("upgrade", "side", "--image", service.images["v2"], "--settle", "60s")]
+    with subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        wait_for(lambda: service.side()["image"] == service.images["v2"], "the patch has its effect", timeout=60, interval=0.1)
+        service.cluster.client("exec", service.ns, service.name, "app", "-", "sh", "-c", "kill -TERM 1")
+        out, err = p.communicate(timeout=60)
+    assert p.returncode == 3 and out == "" and "container 'app' is not the one that ran before" in err, err
+
+
+def test_a_dry_run_changes_nothing(service):
+    r = service.upgrade("v2", "-n")
+    assert r.returncode == 0 and "would be taken; nothing was changed" in r.stdout, r.stderr
+    now = service.untouched()
+    assert service.side(now) == service.side(service.first)
+    assert now["metadata"].get("annotations") == service.first["metadata"].get("annotations")
+
+
+def test_a_pod_that_goes_is_left_alone(service):
+    service.cluster.kubectl("delete", "pod", "-n", service.ns, service.name, "--wait=false")
+    r = service.tool("sidecar", "upgrade", "side", "--image", service.images["v2"], "--pod", service.name, "--namespace",
+                     service.ns, "--kubeconfig", service.config)
+    assert r.returncode == 1 and ("404 NotFound" in r.stderr or "is being deleted" in r.stderr)
+
+
+@pytest.mark.parametrize("args, status, words", [
+    (("upgrade", "once", "--image", "x"), 2, "is an init container that runs once"),
+    (("upgrade", "nobody", "--image", "x"), 1, "has no container 'nobody'; it has: once, side, app"),
+    (("rollback", "side"), 1, "has no record of an earlier image"),
+    (("upgrade", "side"), 2, "--image IMAGE is missing"),
+    (("rollback", "side", "--image", "x"), 2, "--image belongs to upgrade"),
+    (("upgrade", "side", "--image", "a b"), 1, "cannot have the image 'a b': InvalidImageName"),
+    (("sideways",), 2, "status, upgrade or rollback"),
+])
+def test_what_cannot_be_is_said(service, args, status, words):
+    r = service.do(*args)
+    assert r.returncode == status and words in r.stderr, r.stderr
+
+
+def test_two_pods_are_not_one(service):
+    cluster, ns = service.cluster, service.ns
+    cluster.kubectl("scale", "-n", ns, "deployment/web", "--replicas=2")
+    wait_for(lambda: len(cluster.get("pod", "-n", ns, "-l", "app=web")["items"]) == 2, "a second pod", timeout=30)
+    r = service.upgrade("v2")
+    assert r.returncode == 1 and "Deployment 'web' has 2 pods, not one: web-" in r.stderr
+
+
+def test_without_the_right_to_read_nodes(service):
+    service.cluster.kubectl("delete", "clusterrolebinding", f"changeover-{service.ns}")
+    r = service.upgrade("v2", "-v")
+    assert r.returncode == 0 and "no right to read nodes" in r.stderr, r.stderr
+
+
+def test_the_rights_are_these_and_no_others(service):
+    said = service.cluster.kubectl("auth", "can-i", "--list", "-n", service.ns,
+                                   f"--as=system:serviceaccount:{service.ns}:changeover")
+    lines = {line.split()[0]: line for line in said.splitlines() if line.strip()}
+    rights = {name: line[line.rindex("["):] for name, line in lines.items() if "[" in line}
+    assert rights["pods"] == "[get list watch patch create delete]"
+    assert rights["pods/exec"] == "[get create]"
+    assert rights["deployments.apps"] == rights["replicasets.apps"] == rights["nodes"] == "[get]"
+    assert not {"secrets", "configmaps", "services", "*.*", "deployments.apps/scale"} & set(rights)
