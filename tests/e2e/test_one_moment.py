@@ -4,18 +4,16 @@ import pathlib
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import tempfile
 
 import pytest
 
 from lib.loopdev import LoopDevice
+from lib.moment import broken, generation, make_data, prepare_at_work
 from lib.service import Service
 from lib.waiting import wait_for
 
-FILES, SLOTS, STRIDE = 8, 64, 131072       # as in busy.c
-BALLAST = 3000
 SOURCE = pathlib.Path(__file__).with_name("busy.c")
 
 
@@ -57,6 +55,7 @@ def make_places(green, driver, nested):
         (green / "second").symlink_to("first/second")
 
 
+<<<<<<< HEAD
 def make_data(green, driver="copy", nested=False):
     make_places(green, driver, nested)
     for i in range(FILES):
@@ -101,23 +100,19 @@ def broken(blue):
     return out
 
 
+=======
+>>>>>>> 46a9f86 (Tests: one moment over ZFS, memory and a RAM disk together)
 def prepared(busy, place, driver, nested=False, **volume):
-    """The paths of blue's volumes, cloned from a green that is at work; and what prepare said."""
-    make_data(place / "green", driver, nested)
+    """How blue's volumes, cloned from a green that is at work, fail to be one moment; and what prepare said."""
+    make_places(place / "green", driver, nested)
+    make_data(place / "green")
     (place / "blue").mkdir()
+    if nested:
+        (place / "blue/second").symlink_to("first/second")
     names = ("first",) if nested else ("first", "second")
-    volumes = {name: {"driver": driver, "path": f"{place}/${{colour}}/{name}", **volume} for name in names}
-    with Service() as service:
-        second = "${volume.first}/second" if nested else "${volume.second}"
-        command = [str(busy), "${volume.first}", second, "--", *service.spec["runtime"]["command"]]
-        # the service's own data asks for no pause: it is for first and second alone
-        volumes.update({name: {**volume, "consistency": "none"} for name in ("ledger", "accounts")})
-        service.change_spec({"volumes": volumes, "runtime": {"command": command}})
-        service.start()
-        said = service.run("prepare", "-t", "2.0.0").stderr
-        if nested:
-            (place / "blue/second").symlink_to("first/second")
-        return broken(place / "blue"), said
+    # the service's own data asks for no pause: it is for first and second alone
+    return prepare_at_work(busy, place, {name: {"driver": driver, **volume} for name in names},
+                           {**volume, "consistency": "none"})
 
 
 @pytest.mark.parametrize("place, driver", [("tmpfs", "copy"), ("xfs", "reflink"), ("xfs", "copy"), ("btrfs", "btrfs")])
@@ -169,8 +164,3 @@ def test_at_the_ceiling_it_runs_again_and_another_pass_follows(busy, tmpfs):
         assert tool.returncode == 0, said
         assert "green was thawed at freeze.max: another pass" in said, said
         assert broken(tmpfs / "blue") == []
-
-
-def generation(place):
-    """The latest name that green has made."""
-    return max((int(p.name.split(".")[1]) for p in (place / "green").glob("*/gen.*")), default=0)

@@ -233,7 +233,7 @@ static void a_server_that_is_gone_is_tried_for_a_while(void **state)
     nsec_t since = sys_clock_mono();
     assert_int_equal(patch_image(k, &err), -1);
     assert_false(kube_status(k)->unsure);
-    assert_true(sys_clock_mono() - since > 600 * NSEC_MS);
+    assert_true(sys_clock_mono() - since >= 100 * NSEC_MS); /* the shortest first pause */
     kubeconfig_done(&c);
     kube_close(k);
 }
