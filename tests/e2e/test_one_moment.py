@@ -55,53 +55,6 @@ def make_places(green, driver, nested):
         (green / "second").symlink_to("first/second")
 
 
-<<<<<<< HEAD
-def make_data(green, driver="copy", nested=False):
-    make_places(green, driver, nested)
-    for i in range(FILES):
-        for kind in ("stored", "brief", "written"):
-            (green / ("first", "second")[i % 2] / f"{kind}.{i}").write_bytes(bytes(SLOTS // FILES * STRIDE))
-    for i in range(BALLAST):
-        (green / "first" / f"ballast.{i}").write_bytes(b"ballast " * 512)
-    for name in "xy":                       # the same size and time, so that only their place tells them apart
-        for below in ("", "sub"):
-            (green / "first" / name / below).mkdir(exist_ok=True)
-            (green / "first" / name / below / "f").write_text(name)
-            os.utime(green / "first" / name / below / "f", (1, 1))
-
-
-def numbers(blue, kind):
-    """What the slots hold, and what they must hold if the largest of them is the latest."""
-    files = [(blue / ("first", "second")[i % 2] / f"{kind}.{i}").read_bytes() for i in range(FILES)]
-    found = [struct.unpack_from("<Q", files[i % FILES], i // FILES * STRIDE)[0] for i in range(SLOTS)]
-    last = max(found)
-    assert last > 10 * SLOTS, f"nobody wrote: {kind} {found}"
-    return found, [last - (last - i) % SLOTS for i in range(SLOTS)]
-
-
-def broken(blue):
-    """How the clone fails to be one moment; empty if it is one."""
-    out = []
-    for kind in ("stored", "brief", "written"):
-        found, expected = numbers(blue, kind)
-        if found != expected:
-            out.append(f"{kind}: {found}, not {expected}")
-    gens = sorted(int(p.name.split(".")[1]) for v in ("first", "second") for p in (blue / v).glob("gen.*"))
-    last = gens[-1] if gens else 0
-    if gens not in (list(range(last - 2, last + 1)), list(range(last - 3, last + 1))):
-        out.append(f"names: generations {gens}")
-    if (last + 1) % 16:
-        whose = "xy" if last // 16 % 2 == 0 else "yx"
-        got = [(blue / "first" / n / f).read_text() for n in "xy" for f in ("f", "sub/f")]
-        if got != [whose[0], whose[0], whose[1], whose[1]]:
-            out.append(f"directories: at generation {last} x and y hold {got}")
-    if len(list((blue / "first").glob("ballast.*"))) != BALLAST:
-        out.append("ballast is missing")
-    return out
-
-
-=======
->>>>>>> 46a9f86 (Tests: one moment over ZFS, memory and a RAM disk together)
 def prepared(busy, place, driver, nested=False, **volume):
     """How blue's volumes, cloned from a green that is at work, fail to be one moment; and what prepare said."""
     make_places(place / "green", driver, nested)

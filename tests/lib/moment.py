@@ -12,7 +12,7 @@ def make_data(green):
     for volume in ("first", "second"):
         (green / volume).mkdir(parents=True, exist_ok=True)
     for i in range(FILES):
-        for kind in ("stored", "written"):
+        for kind in ("stored", "brief", "written"):
             (green / ("first", "second")[i % 2] / f"{kind}.{i}").write_bytes(bytes(SLOTS // FILES * STRIDE))
     for i in range(BALLAST):
         (green / "first" / f"ballast.{i}").write_bytes(b"ballast " * 512)
@@ -35,7 +35,7 @@ def numbers(blue, kind):
 def broken(blue):
     """How the clone fails to be one moment; empty if it is one."""
     out = []
-    for kind in ("stored", "written"):
+    for kind in ("stored", "brief", "written"):
         found, expected = numbers(blue, kind)
         if found != expected:
             out.append(f"{kind}: {found}, not {expected}")
