@@ -16,6 +16,7 @@
 
 #define CHUNK ((uint64_t)64 << 20) /* between two looks at whether to stop */
 #define CHUNK_LIMITED ((uint64_t)1 << 20)
+#define SMALL_COPY ((uint64_t)131072)
 
 static int fail_full(struct run *r, const char *path, int saved, struct err *err)
 {
@@ -160,6 +161,7 @@ struct file {
     int src, dst;
     const char *path;
     struct sys_node node;
+    bool over; /* what the last pass has cloned is there, and may be written over */
 };
 
 static void wait_for_limit(struct run *r, nsec_t time)
@@ -314,9 +316,49 @@ static int open_source(const struct run_dir *d, const char *name)
     return fd < 0 && errno == EPERM ? sys_tree_open(d->src, name, flags, 0) : fd;
 }
 
+/* In the last pass somebody waits: then the bytes of a small file are quicker than its blocks. */
+static int contents_over(struct run *r, struct run_scratch *s, const struct file *f,
+                         struct err *err)
+{
+    uint64_t at = 0;
+    if (r->o->mode == TREE_COPY)
+        return copy_contents(r, s, f, err);
+    if (r->o->ahead || f->node.size > SMALL_COPY)
+        return reflink_contents(r, f, err);
+    if (copy_through_us(r, s, f, 0, f->node.size, &at, err) < 0)
+        return -1;
+    return at < f->node.size ? shrunk(r, f, at, err) : 0;
+}
+
+/* Quicker than a new file, and what was there is no point in time that anybody could want back. 1
+ * done; 0: it must be made anew. */
+static int fill_over(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
+                     struct file *f, struct err *err)
+{
+    struct sys_node now;
+    cleanup_fd int dst = sys_tree_open(d->dst, name, O_WRONLY | O_NONBLOCK, 0);
+    f->dst = dst;
+    if (dst < 0 || sys_node_at(dst, "", &now) < 0 || !S_ISREG(now.mode) ||
+        sys_xattr_list(dst, "", s->keys, RUN_XATTRS) > 0)
+        return 0;
+    if (f->node.size && contents_over(r, s, f, err) < 0)
+        return -1;
+    if (now.size > f->node.size && sys_file_truncate(dst, f->node.size) < 0)
+        return run_fail(r, "cut", f->path, err);
+    if (still_the_same(r, f, err) < 0 || sys_node_at(dst, "", &now) < 0)
+        return err->code ? -1 : run_fail(r, "look at", f->path, err);
+    if (pool_stopping(r->base.pool))
+        return 1;
+    return run_finish(r, s, f->src, "", dst, "", &f->node, &now, f->path, err) < 0 ? -1 : 1;
+}
+
 static int fill_file(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
                      struct file *f, struct err *err)
 {
+    int over = f->over ? fill_over(r, s, d, name, f, err) : 0;
+    if (over)
+        return over < 0 ? -1 : 0;
+    run_touch(d);
     cleanup_fd int dst =
         sys_tree_open(d->dst, name, O_WRONLY | O_CREAT | O_EXCL, f->node.mode & 0777);
     if (dst < 0 && errno == EEXIST && r->existing && tree_unlink(d->dst, name, false) == 0)
@@ -356,9 +398,29 @@ static int reused(struct run *r, const struct sys_node *want)
     return 1;
 }
 
-/* 1: complete already; 0: to be done (what was there is gone). */
+static bool may_be_written_over(const struct run *r, const struct sys_node *want,
+                                const struct sys_node *have)
+{
+    return r->refresh && S_ISREG(want->mode) && S_ISREG(have->mode) && want->nlink == 1 &&
+           have->nlink == 1 && !have->locked && want->allocated >= want->size &&
+           have->allocated >= have->size;
+}
+
+static int clear_place(struct run *r, struct run_dir *d, const char *name,
+                       const struct sys_node *have, const char *path, struct err *err)
+{
+    run_touch(d);
+    if (!S_ISDIR(have->mode))
+        return tree_unlink(d->dst, name, false) < 0 ? run_entangled(r, d, "replace", path, err) : 0;
+    cleanup_fd int fd = sys_tree_beneath(d->dst, name);
+    if (fd < 0 || tree_empty(fd, path, NULL, err) < 0 || tree_unlink(d->dst, name, true) < 0)
+        return fd < 0 || !err->code ? run_fail(r, "replace", path, err) : -1;
+    return 0;
+}
+
+/* 1: complete already; 0: to be done. What was there is gone, unless *ret_over (may be NULL). */
 static int reuse(struct run *r, struct run_dir *d, const char *name, const struct sys_node *want,
-                 const char *path, struct err *err)
+                 const char *path, bool *ret_over, struct err *err)
 {
     struct sys_node have;
     if (!r->existing)
@@ -371,12 +433,11 @@ static int reuse(struct run *r, struct run_dir *d, const char *name, const struc
     bool trusted = !r->refresh || d->known;
     if (trusted && is_same(r, want, &have) && (want->nlink > 1 || have.nlink == 1))
         return reused(r, want);
-    if (!S_ISDIR(have.mode))
-        return tree_unlink(d->dst, name, false) < 0 ? run_entangled(r, d, "replace", path, err) : 0;
-    cleanup_fd int fd = sys_tree_beneath(d->dst, name);
-    if (fd < 0 || tree_empty(fd, path, NULL, err) < 0 || tree_unlink(d->dst, name, true) < 0)
-        return fd < 0 || !err->code ? run_fail(r, "replace", path, err) : -1;
-    return 0;
+    if (ret_over && may_be_written_over(r, want, &have)) {
+        *ret_over = true;
+        return 0;
+    }
+    return clear_place(r, d, name, &have, path, err);
 }
 
 /* A further name of a file that is cloned already. 1: done. */
@@ -393,9 +454,11 @@ static int link_to(struct run *r, struct run_dir *d, const char *name, const cha
     if (r->existing && sys_node_at(d->dst, name, &a) == 0) {
         if (sys_node_at(dir_fd, base, &b) == 0 && a.ino == b.ino && a.dev == b.dev)
             return 0;
+        run_touch(d);
         if (tree_unlink(d->dst, name, false) < 0)
             return run_entangled(r, d, "replace", path, err);
     }
+    run_touch(d);
     if (sys_tree_link(dir_fd, base, d->dst, name) == 0)
         return 0;
     int why = errno;
@@ -412,7 +475,7 @@ static int link_to(struct run *r, struct run_dir *d, const char *name, const cha
 static int clone_first(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
                        struct file *f, struct err *err)
 {
-    int have = reuse(r, d, name, &f->node, f->path, err);
+    int have = reuse(r, d, name, &f->node, f->path, NULL, err);
     if (have != 0)
         return have < 0 ? -1 : 0;
     return fill_file(r, s, d, name, f, err);
@@ -438,7 +501,7 @@ static int clone_file(struct run *r, struct run_scratch *s, struct run_dir *d, c
     if (r->existing) { /* most are as they were: no need to open them */
         if (sys_node_at(d->src, name, &f.node) < 0)
             return errno == ENOENT ? run_gone(r, path, err) : run_fail(r, "look at", path, err);
-        int have = f.node.nlink == 1 ? reuse(r, d, name, &f.node, path, err) : 0;
+        int have = f.node.nlink == 1 ? reuse(r, d, name, &f.node, path, &f.over, err) : 0;
         if (have != 0)
             return have < 0 ? -1 : 0;
     }
@@ -468,9 +531,10 @@ static int clone_special(struct run *r, struct run_scratch *s, struct run_dir *d
         return errno == ENOENT ? run_gone(r, path, err) : run_fail(r, "look at", path, err);
     bool is_link = S_ISLNK(node.mode);
     atomic_fetch_add(is_link ? &r->symlinks : &r->others, 1);
-    int have = reuse(r, d, name, &node, path, err);
+    int have = reuse(r, d, name, &node, path, NULL, err);
     if (have != 0)
         return have < 0 ? -1 : 0;
+    run_touch(d);
     if (is_link && sys_tree_readlink(d->src, name, target, sizeof(target)) < 0)
         return errno == ENOENT ? run_gone(r, path, err) : run_fail(r, "read the link", path, err);
     int ok = is_link ? sys_tree_symlink(target, d->dst, name)
@@ -488,11 +552,29 @@ static unsigned char real_type(const struct run_dir *d, const char *name, unsign
     return (unsigned char)IFTODT(node.mode);
 }
 
+/* Most entries of a further pass: a look at the source, and nothing else. */
+static bool is_as_it_was(struct run *r, const struct run_dir *d, const char *name,
+                         unsigned char type)
+{
+    struct sys_node node;
+    if (!d->known || type != DT_REG || (r->o->exclude && *r->o->exclude) ||
+        sys_node_at(d->src, name, &node) < 0 || !S_ISREG(node.mode) || node.nlink != 1 ||
+        node.mount != r->mount || !seen_unchanged(r->o->seen, &node))
+        return false;
+    (void)reused(r, &node);
+    atomic_fetch_add_explicit(&r->files, 1, memory_order_relaxed);
+    return true;
+}
+
 int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
               unsigned char type, struct err *err)
 {
+    if (r->refresh && is_as_it_was(r, d, name, type))
+        return 0;
     str_clear(&s->path);
-    str_addf(&s->path, "%s%s%s", d->path, *d->path ? "/" : "", name);
+    str_add(&s->path, d->path);
+    str_add(&s->path, *d->path ? "/" : "");
+    str_add(&s->path, name);
     const char *path = str_cstr(&s->path);
     if (scan_excluded(r->o->exclude, path)) {
         atomic_fetch_add(&r->excluded, 1);

@@ -28,6 +28,7 @@ struct run_dir {
     bool known;         /* the last pass was here, too: what it cloned is reused */
     bool look_for_gone; /* names may have vanished here */
     bool owed;          /* and one that did is left to the next pass */
+    atomic_bool as_was; /* in DST, too: nothing was changed in it yet, and nothing need be set */
     atomic_bool unsure; /* something could not be done since others are at it: all anew next time */
     char path[];        /* below the top, "" for the top itself */
 };
@@ -61,6 +62,9 @@ struct run {
 
 /* walk.c */
 must_check int run_walk(struct run *r, struct err *err);
+
+/* Before anything is changed in the clone's directory. */
+void run_touch(struct run_dir *d);
 
 /* entry.c. Clones one name that is no directory. `type` is a DT_ value. */
 must_check int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,

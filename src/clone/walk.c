@@ -42,6 +42,22 @@ static void strip(int dst)
         (void)sys_xattr_remove(dst, "", keys[i]);
 }
 
+/* Open to us, whatever the source's says. */
+static void make_ours(int dst)
+{
+    strip(dst);
+    (void)sys_tree_set_mode(dst, "", 0700);
+}
+
+/* Two may come at once: then it is done twice, before either goes on. */
+void run_touch(struct run_dir *d)
+{
+    if (!atomic_load(&d->as_was))
+        return;
+    make_ours(d->dst);
+    atomic_store(&d->as_was, false);
+}
+
 static void dir_close(struct run_dir *d)
 {
     sys_close_p(&d->src);
@@ -57,9 +73,9 @@ static int dir_release(struct run *r, struct run_scratch *s, struct run_dir *d, 
     int ok = 0;
     struct sys_node now;
     if (!pool_stopping(r->base.pool)) {
-        if (sys_node_at(d->dst, "", &now) < 0)
+        if (!atomic_load(&d->as_was) && sys_node_at(d->dst, "", &now) < 0)
             ok = run_fail(r, "look at", d->path, err);
-        else
+        else if (!atomic_load(&d->as_was))
             ok = run_finish(r, s, d->src, "", d->dst, "", &d->node, &now, d->path, err);
         if (ok == 0 && r->o->seen && !d->unsure)
             seen_dir_note(r->o->seen, d->path, d->node.ino, d->owed);
@@ -250,11 +266,26 @@ static int remove_gone(struct run *r, struct run_dir *d, struct err *err)
 
 /* ---- one directory ---- */
 
+/* What is in the clone's directory already, by the last pass. */
+static void begin_with(const struct run *r, struct run_dir *d)
+{
+    bool owed = false;
+    d->look_for_gone = r->existing;
+    if (r->refresh) {
+        d->known = seen_dir_known(r->o->seen, d->path, d->node.ino, &owed);
+        d->look_for_gone = !d->known || owed || !seen_unchanged(r->o->seen, &d->node);
+    }
+    atomic_store(&d->as_was, r->refresh && *d->path && d->known && !d->look_for_gone);
+    if (!d->as_was && (r->existing || !*d->path))
+        make_ours(d->dst);
+}
+
 static struct run_dir *dir_open(struct run *r, const char *path, struct err *err)
 {
     struct run_dir *d = x_alloc(sizeof(*d) + strlen(path) + 1);
     d->known = d->look_for_gone = d->owed = false;
     atomic_init(&d->unsure, false);
+    atomic_init(&d->as_was, false);
     memcpy(d->path, path, strlen(path) + 1);
     atomic_init(&d->refs, 1);
     d->dst = -1;
@@ -275,16 +306,7 @@ static struct run_dir *dir_open(struct run *r, const char *path, struct err *err
         dir_close(d);
         return NULL;
     }
-    d->look_for_gone = r->existing;
-    if (r->refresh) {
-        bool owed;
-        d->known = seen_dir_known(r->o->seen, path, d->node.ino, &owed);
-        d->look_for_gone = !d->known || owed || !seen_unchanged(r->o->seen, &d->node);
-    }
-    if (r->existing || !*path) {
-        strip(d->dst);
-        (void)sys_tree_set_mode(d->dst, "", 0700);
-    }
+    begin_with(r, d);
     return d;
 }
 

@@ -248,11 +248,24 @@ static int frozen_pass(struct cloning *c, struct err *err)
     return pass_over(c, PASS_CLONE, err);
 }
 
+static int flush(struct cloning *c, struct err *err)
+{
+    for (size_t i = 0; i < target(c)->volumes_n; i++) {
+        struct volume_pair p;
+        if (volume_pair_of(c->e, c->s, i, &p, err) < 0 ||
+            (p.ops->flush && p.ops->flush(&c->ctx, p.src, err) < 0))
+            return -1;
+    }
+    return 0;
+}
+
 /* 0 done, 1 the ceiling came first, -1 failed. */
 static int clone_frozen(struct cloning *c, struct err *err)
 {
     nsec_t most = target(c)->freeze_max;
     int fd = -1;
+    if (flush(c, err) < 0)
+        return -1;
     c->ceiling = sys_clock_mono() + most;
     if (c->e->runtime->freeze(&c->e->ctx, c->from, most, &fd, err) < 0) {
         c->ceiling = 0;

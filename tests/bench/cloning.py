@@ -123,7 +123,8 @@ def second_pass(figures, trees, disk):
     """green's data is the tree; 1 % of it is written to right before the pause, by a command of the spec."""
     data = disk.path / "green"
     walks, pauses, ceiling = [], [], 10
-    with Service({"freeze": {"max": f"{ceiling}s"}}, versions=("1.0.0", "2.0.0")) as service:
+    # a service that itself writes next to nothing: two slots a second
+    with Service({"freeze": {"max": f"{ceiling}s"}}, versions=("1.0.0", "2.0.0"), slot_ms=500, slots=10, files=1, size="1K") as service:
         (service.dir / "green" / "small").mkdir(parents=True)
         dirty = [str(trees.binary), "dirty", str(data), str(MANY // 100)]
         service.change_spec({"volumes": {

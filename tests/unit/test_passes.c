@@ -14,6 +14,8 @@
 #include "tree_rig.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 
 static const struct sentinel owner = {
     .service = "demo", .colour = "blue", .volume = "data", .upgrade = "u1"};
@@ -108,6 +110,50 @@ static void what_was_let_go_is_cloned_anew(void **state)
     seen_free(seen);
 }
 
+/* A changed file is written over where it lies: whatever it was before, nothing of that stays. */
+static void what_is_written_over_is_equal(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct tree_result res;
+    struct stat before, after;
+    char value[8];
+    struct seen *seen = seen_new();
+    struct tree_options o = {.mode = TREE_COPY, .owner = &owner, .seen = seen, .ahead = true};
+    assert_int_equal(
+        run_ok("rm -rf src dst; mkdir -p src/d; cd src/d; for f in same longer shorter empty holes "
+               "linked moded typed labelled; do head -c 200000 /dev/urandom > $f; done;"
+               "chmod 4755 moded; chmod 0555 ."),
+        0);
+    bool labels = setxattr("src/d/labelled", "user.note", "old", 3, 0) == 0;
+    sys_sleep(60 * NSEC_MS);
+    OK(tree_clone("src", "dst", &o, NULL, &err), err);
+    assert_int_equal(stat("dst/d/longer", &before), 0);
+    assert_int_equal(
+        run_ok("cd src/d; echo more >> longer; truncate -s 70000 shorter; : > empty; chmod 0755 .;"
+               "rm holes; truncate -s 500000 holes; echo x >> holes; ln linked linked2;"
+               "printf y | dd of=moded conv=notrunc 2>/dev/null; chmod 6711 moded;"
+               "rm typed; mkfifo typed; touch -d 2001-01-01 longer; chmod 0555 ."),
+        0);
+    assert_true(!labels || removexattr("src/d/labelled", "user.note") == 0);
+    for (int last = 0; last < 2; last++) {
+        o.ahead = !last;
+        OK(tree_refresh("src", "dst", &o, &res, &err), err);
+        assert_same_tree("src", "dst");
+        assert_int_equal(stat("dst/d/longer", &after), 0);
+        assert_true(before.st_ino == after.st_ino);
+        assert_int_equal(getxattr("dst/d/labelled", "user.note", value, sizeof(value)), -1);
+        assert_int_equal(stat("dst/d/holes", &after), 0);
+        assert_true(after.st_blocks * 512 < 200000);
+        assert_int_equal(stat("dst/d/linked2", &after), 0);
+        assert_int_equal(after.st_nlink, 2);
+        assert_int_equal(
+            run_ok("cd src/d; printf z | dd of=same conv=notrunc 2>/dev/null; echo 1 >> longer"),
+            0);
+    }
+    seen_free(seen);
+}
+
 /* What a look at the contents finds is mended by the next pass, and an error only in the last. */
 static void what_differs_is_cloned_anew(void **state)
 {
@@ -170,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(passes_end_equal),
                                        cmocka_unit_test(what_was_let_go_is_cloned_anew),
                                        cmocka_unit_test(what_differs_is_cloned_anew),
+                                       cmocka_unit_test(what_is_written_over_is_equal),
                                        cmocka_unit_test(what_others_let_go_is_told)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -71,6 +71,10 @@ typedef int storage_ahead_fn(const struct driver_ctx *ctx, const struct spec_vol
                              const struct spec_volume *dst, enum colour dst_colour,
                              struct seen *seen, struct err *err);
 
+/* Right before the source is frozen: writes out what the clone would else have to wait for. */
+typedef int storage_flush_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
+                             struct err *err);
+
 /* Clones src's data to dst: all of it, or (seen, else NULL) what changed since the last pass ahead.
  * Pre:   as begin's (which it calls where nobody has). The caller has frozen the source if the
  * volume asks for it. Post:  dst holds src's data (but for `exclude`, sockets and the sentinel),
@@ -149,6 +153,7 @@ struct storage_ops {
     storage_inspect_fn *inspect;
     storage_begin_fn *begin;
     storage_ahead_fn *ahead;
+    storage_flush_fn *flush; /* NULL: nothing of the kind */
     storage_clone_fn *clone;
     storage_settle_fn *settle;
     storage_destroy_fn *destroy;

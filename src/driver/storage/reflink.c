@@ -44,6 +44,13 @@ static int reflink_ahead(const struct driver_ctx *ctx, const struct spec_volume 
     return storage_tree_ahead(ctx, src, dst, dst_colour, TREE_REFLINK, seen, err);
 }
 
+static int reflink_flush(const struct driver_ctx *ctx, const struct spec_volume *src,
+                         struct err *err)
+{
+    (void)ctx;
+    return flush_source(src, err);
+}
+
 static int reflink_clone(const struct driver_ctx *ctx, const struct spec_volume *src,
                          const struct spec_volume *dst, enum colour dst_colour, struct seen *seen,
                          struct err *err)
@@ -57,6 +64,7 @@ const struct storage_ops storage_reflink = {
     .inspect = reflink_inspect,
     .begin = reflink_begin,
     .ahead = reflink_ahead,
+    .flush = reflink_flush,
     .clone = reflink_clone,
     .settle = storage_tree_settle,
     .destroy = storage_tree_destroy,
