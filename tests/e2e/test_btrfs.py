@@ -358,3 +358,22 @@ def test_what_is_no_subvolume_is_refused_in_words():
             subprocess.run(["umount", service.root / "green/ledger"], check=True)
     finally:
         service.close()
+
+
+def test_without_root_it_is_refused_in_words():
+    service = BtrfsService()
+    try:
+        for colour in ("green", "blue"):
+            (service.root / colour).mkdir()
+        for v in VOLUMES:
+            btrfs("subvolume", "create", service.root / "green" / v)
+        state = service.dir / "nobodys"
+        state.mkdir(mode=0o700)
+        for path in (state, *service.root.rglob("*")):
+            os.chown(path, 65534, 65534)
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *service.argv("check", "-t", "2.0.0")]
+        nobody[nobody.index("--state-dir") + 1] = str(state)
+        said = subprocess.run(nobody, capture_output=True, text=True).stdout
+        assert "only root may list and delete subvolumes" in said, said
+    finally:
+        service.close()
