@@ -131,12 +131,12 @@ static const char *mount_of(char *line, uint64_t id)
 
 bool sys_btrfs_mounted(int fd, uint64_t id, char *at, size_t size)
 {
-    cleanup_fclose FILE *f = fopen("/proc/self/mountinfo", "re");
-    cleanup_free char *line = NULL;
-    size_t room = 0;
     uint8_t mine[SYS_UUID], its[SYS_UUID];
     if (sys_btrfs_filesystem(fd, mine) < 0)
         return false;
+    cleanup_fclose FILE *f = fopen("/proc/self/mountinfo", "re");
+    cleanup_free char *line = NULL;
+    size_t room = 0;
     while (f && getline(&line, &room, f) > 0) {
         const char *place = mount_of(line, id);
         cleanup_fd int there = place ? sys_open(place, O_RDONLY | O_DIRECTORY, 0) : -1;
