@@ -278,7 +278,7 @@ static int walk(struct run *r, struct tree_result *ret, struct err *err)
         return -1;
     if (!r->o->no_sync && sys_fs_sync(dst_top) < 0)
         return err_sys(err, ERR_FAILED, "put '%s' on disk", r->dst);
-    if (!r->o->owner || r->o->ahead)
+    if (!r->o->owner || r->o->ahead || r->o->keep_mark)
         return 0;
     if (mark(r->dst, r->o->owner, r->o->no_sync ? SENTINEL_COPIED : SENTINEL_READY,
              atomic_load(&r->files), atomic_load(&r->bytes), err) < 0)

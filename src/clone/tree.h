@@ -53,6 +53,7 @@ struct tree_options {
     /* Whose DST becomes: it is marked {owner, "cloning"} before the first file and "ready" after
      * the last. NULL: no mark, and DST must be absent or empty. upgrade may not be "". */
     const struct sentinel *owner;
+    bool keep_mark; /* it goes on saying "cloning": the caller takes it off when all is done */
 
     /* Both are called in the caller's thread, at most ten times a second. May be NULL. */
     void (*progress)(void *ctx, const struct tree_progress *p);

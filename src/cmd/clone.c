@@ -144,6 +144,7 @@ static int clone(const struct cmd_call *call, struct tree_options *o, const stru
     o->files_total = size.files;
     o->bytes_total = size.data;
     o->owner = owner;
+    o->keep_mark = true; /* until it is verified, too */
     if (tree_clone(src, dst, o, res, err) < 0) {
         if (err->code == ERR_INTERRUPTED)
             err_hint(err, "the same command again begins anew; with --resume it goes on");
