@@ -24,6 +24,16 @@ nsec_t kube_patience(const struct kube *k)
     return k->o.patience ? k->o.patience : PATIENCE;
 }
 
+void kube_hold_poll(struct kube *k, bool hold)
+{
+    k->poll_held = hold;
+}
+
+bool kube_interrupted(const struct kube *k)
+{
+    return k->o.poll && !k->poll_held && k->o.poll(k->o.poll_ctx);
+}
+
 const struct kubeconfig *kube_config(const struct kube *k)
 {
     return &k->cfg;
@@ -110,7 +120,7 @@ int kube_pause(struct kube *k, nsec_t ns, struct err *err)
 {
     const nsec_t end = sys_clock_mono() + ns;
     for (nsec_t now; (now = sys_clock_mono()) < end;) {
-        if (k->o.poll && k->o.poll(k->o.poll_ctx))
+        if (kube_interrupted(k))
             return err_set(err, ERR_INTERRUPTED, "ended, as asked");
         sys_sleep(end - now < 100 * NSEC_MS ? end - now : 100 * NSEC_MS);
     }

@@ -45,6 +45,9 @@ static inline void kube_close_p(struct kube **k)
 }
 #define cleanup_kube cleanup(kube_close_p)
 
+/* While it is held, poll is not asked: for what must be done on the way out. */
+void kube_hold_poll(struct kube *k, bool hold);
+
 const struct kubeconfig *kube_config(const struct kube *k); /* borrowed */
 
 /* How the last call ended, also a good one. */

@@ -92,7 +92,7 @@ static int wait_and_move(struct session *s, struct err *err)
         nsec_t now = sys_clock_mono();
         if (now >= s->end)
             return err_set(err, ERR_TIMEOUT, "%s: not done in time", s->what);
-        if (s->k->o.poll && s->k->o.poll(s->k->o.poll_ctx))
+        if (kube_interrupted(s->k))
             return err_set(err, ERR_INTERRUPTED, "%s: ended, as asked", s->what);
         nsec_t step = s->out.len ? 2 * NSEC_MS : 100 * NSEC_MS; /* writable is not told */
         (void)sys_poll_readable(s->fd, s->end - now < step ? s->end - now : step);

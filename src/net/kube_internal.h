@@ -19,9 +19,10 @@ struct kube {
     struct kube_creds creds;
     CURLM *multi;
     CURL *easy;
-    char *url;       /* "https://host:port/path": of every request; host is server_name's if set */
-    char *host;      /* "host:port" as the kubeconfig has it */
-    bool loopback;   /* the server is on this machine: no proxy of the environment */
+    char *url;     /* "https://host:port/path": of every request; host is server_name's if set */
+    char *host;    /* "host:port" as the kubeconfig has it */
+    bool loopback; /* the server is on this machine: no proxy of the environment */
+    bool poll_held;
     size_t received; /* bytes of the last answer */
     json_t *kinds;   /* api -> list of its resources, as discovered */
 };
@@ -74,6 +75,9 @@ must_check int kube_send_once(struct kube *k, CURL *easy, CURLM *multi,
 /* URL, TLS, proxy and who we are, on a fresh handle; the lists are the caller's. */
 void kube_setup(struct kube *k, CURL *c, const char *path, struct curl_slist **headers,
                 struct curl_slist **connect);
+
+/* The end was asked for. */
+bool kube_interrupted(const struct kube *k);
 
 /* Waits, with poll. ERR_INTERRUPTED. */
 must_check int kube_pause(struct kube *k, nsec_t ns, struct err *err);

@@ -185,7 +185,7 @@ static CURLcode drive(struct kube *k, CURLM *multi)
             rc = curl_multi_poll(multi, NULL, 0, k->o.poll ? 100 : 1000, NULL);
         if (rc != CURLM_OK)
             return CURLE_FAILED_INIT;
-        if (running && k->o.poll && k->o.poll(k->o.poll_ctx))
+        if (running && kube_interrupted(k))
             return CURLE_ABORTED_BY_CALLBACK;
     }
     const CURLMsg *m = curl_multi_info_read(multi, &left);

@@ -3,7 +3,6 @@
 #include "driver/sidecar/internal.h"
 #include "format/json.h"
 #include "sys/clock.h"
-#include "sys/random.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,9 +33,10 @@ static json_t *manifest(const struct sidecar_pod *p, const struct sidecar_contai
     keep(spec, theirs, "imagePullSecrets");
     keep(spec, theirs, "hostNetwork");
     keep(spec, theirs, "securityContext");
-    return json_pack("{s:s, s:s, s:{s:s, s:{s:s}}, s:o}", "apiVersion", "v1", "kind", "Pod",
-                     "metadata", "name", name, "labels", "app.kubernetes.io/managed-by",
-                     "changeover", "spec", spec);
+    return json_pack("{s:s, s:s, s:{s:s, s:{s:s}, s:[{s:s, s:s, s:s, s:s}]}, s:o}", "apiVersion",
+                     "v1", "kind", "Pod", "metadata", "name", name, "labels",
+                     "app.kubernetes.io/managed-by", "changeover", "ownerReferences", "apiVersion",
+                     "v1", "kind", "Pod", "name", p->name, "uid", p->uid, "spec", spec);
 }
 
 struct seen {
@@ -68,14 +68,47 @@ static int look(void *ctx, enum kube_seen what, json_t *pod)
     return reason ? 2 : 0; /* the kubelet refused the pod: "OutOfcpu" */
 }
 
-/* Ours alone, by its uid; that it is gone is not waited for. */
-static void drop(struct kube *k, const struct kube_ref *ref, json_t *made)
+/* One a pod and owned by it: whatever becomes of us, it goes with the pod at the latest. */
+static struct kube_ref ref_of(const struct sidecar_pod *p, char name[64])
 {
-    const char *uid = json_string_value(json_at(made, "metadata.uid"));
-    const struct kube_delete how = {.uid = uid, .grace_s = 0};
-    bool gone = !uid;
-    for (int i = 0; i < 2 && !gone; i++)
-        gone = kube_delete(k, ref, &how, NULL) == 0 || kube_status(k)->code == 404;
+    str_format(name, 64, "changeover-image-%.8s", p->uid);
+    return (struct kube_ref){&kube_pod, p->ns, name};
+}
+
+void sidecar_image_drop(struct kube *k, const struct sidecar_pod *p)
+{
+    char name[64];
+    const struct kube_ref ref = ref_of(p, name);
+    cleanup_json json_t *made = NULL;
+    kube_hold_poll(k, true); /* also on the way out after an interruption */
+    for (int i = 0; i < 2; i++) {
+        const char *owner = NULL;
+        if (kube_get(k, &ref, &made, NULL) == 0)
+            owner = json_string_value(json_at(made, "metadata.ownerReferences.0.uid"));
+        if (!owner || !str_eq(owner, p->uid))
+            break;
+        const struct kube_delete how = {.uid = json_string_value(json_at(made, "metadata.uid")),
+                                        .grace_s = 0};
+        if (kube_delete(k, &ref, &how, NULL) == 0)
+            break;
+        json_decref(made);
+        made = NULL;
+    }
+    kube_hold_poll(k, false);
+}
+
+static int make(struct kube *k, const struct sidecar_pod *p, const struct kube_ref *ref,
+                const json_t *object, struct err *err)
+{
+    struct err why = {0};
+    int r = kube_create(k, ref, object, false, NULL, &why);
+    if (r < 0 && why.code == ERR_EXISTS) { /* of one that was killed; another image, perhaps */
+        sidecar_image_drop(k, p);
+        r = kube_create(k, ref, object, false, NULL, &why);
+    }
+    if (r < 0 && err)
+        *err = why;
+    return r;
 }
 
 int sidecar_image_prove(struct kube *k, const struct sidecar_pod *p,
@@ -84,16 +117,11 @@ int sidecar_image_prove(struct kube *k, const struct sidecar_pod *p,
 {
     char name[64];
     struct seen s = {0};
-    str_format(name, sizeof(name), "changeover-image-%08x", (unsigned)sys_random());
-    const struct kube_ref ref = {&kube_pod, p->ns, name};
-    cleanup_json json_t *object = manifest(p, c, image, name), *made = NULL;
-    if (kube_create(k, &ref, object, false, &made, err) < 0) {
-        if (kube_status(k)->unsure && kube_get(k, &ref, &made, NULL) == 0)
-            drop(k, &ref, made);
+    const struct kube_ref ref = ref_of(p, name);
+    cleanup_json json_t *object = manifest(p, c, image, name);
+    if (make(k, p, &ref, object, err) < 0)
         return err_ctx(err, "look for the image on node '%s'", p->node);
-    }
     int r = kube_watch(k, &ref, NULL, sys_clock_mono() + timeout, look, &s, err);
-    drop(k, &ref, made);
     if (r < 0)
         return err_ctx(err, "look for the image on node '%s'", p->node);
     if (r == 1) {

@@ -14,6 +14,9 @@ must_check int sidecar_image_prove(struct kube *k, const struct sidecar_pod *p,
                                    const struct sidecar_container *c, const char *image,
                                    nsec_t timeout, char image_id[256], struct err *err);
 
+/* Removes that pod, if there is one and it is ours. */
+void sidecar_image_drop(struct kube *k, const struct sidecar_pod *p);
+
 /* The patch: tests for pod, name and old image, the new image, the record (NULL: as it is). */
 must_check int sidecar_patch(struct kube *k, const struct sidecar_pod *p,
                              const struct sidecar_container *c, const char *image, json_t *record,

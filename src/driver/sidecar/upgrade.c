@@ -22,10 +22,13 @@ struct change {
     char image_id[256];
     nsec_t since;
     bool resumed; /* the patch was an earlier call's */
+    bool looked;  /* there may be a pod that looked for the image */
 };
 
 static void change_done(struct change *c)
 {
+    if (c->looked)
+        sidecar_image_drop(c->k, &c->pod);
     sidecar_pod_done(&c->pod);
     json_decref(c->record);
 }
@@ -94,6 +97,7 @@ static int prove_image(struct change *c, struct err *err)
         return 0;
     str_format(text, sizeof(text), "node %s has or can pull %s", c->pod.node, c->how->image);
     step(c, EVENT_STEP_START, "image", text, since);
+    c->looked = true;
     if (sidecar_image_prove(c->k, &c->pod, &c->before, c->how->image,
                             c->how->timeout ? c->how->timeout : PULL, c->image_id, err) < 0) {
         step(c, EVENT_STEP_FAIL, "image", err ? err->msg : "", since);
@@ -296,7 +300,7 @@ static int run(struct change *c, struct sidecar_result *ret, struct err *err)
 {
     cleanup_json json_t *old = sidecar_record(c->pod.object, c->how->name);
     bool held = was_used(old, c->how->image);
-    c->resumed = goes_on(c, old);
+    c->resumed = c->looked = goes_on(c, old);
     c->since = sys_clock_mono();
     *ret = (struct sidecar_result){0};
     say_result(c, c->resumed ? json_string_value(json_object_get(old, "from")) : c->before.wanted,
