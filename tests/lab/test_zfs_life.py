@@ -1,5 +1,6 @@
 """What cleanup does with what others have on the loser; what goes along to a clone; who may do what: on the real OpenZFS."""
 import json
+import os
 
 from lib.zfs import VOLUMES, digest, needs_zfs, zfs
 
@@ -104,3 +105,17 @@ def test_retire_keeps_everything_and_frees_the_names(service):
     zfs("destroy", f"{retired['accounts']}/child")
     service.drop_retired(old, upgrade, service.fixed)
     service.looks_clean(new)
+
+
+def test_retire_of_a_clone_that_lost(service):
+    live, other = service.sides()
+    service.run("prepare", "-t", service.next_version())
+    upgrade = service.status()["upgrade"]
+    service.run("rollback")
+    with open(service.dir / other / "ledger/fixed", "rb"):
+        refused = service.run("cleanup", "--retire", "-y", expect=3)
+        assert f"pid {os.getpid()} (" in refused.stderr
+    service.run("resume")
+    assert service.graph()[f"{other}-ledger.retired-{upgrade}"] == f"{live}-ledger@changeover-{upgrade}"
+    service.drop_retired(other, upgrade, service.fixed)
+    service.looks_clean(live)

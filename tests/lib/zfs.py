@@ -40,13 +40,14 @@ class ZfsService(Service):
     """Its data lies on tank/SERVICE/COLOUR-VOLUME; tank/SERVICE/other is somebody else's."""
 
     def __init__(self, spec=None, volumes=VOLUMES, versions=("1.0.0",)):
-        super().__init__(name="node", files=20, size="256K", versions=versions)
+        # slots as seldom as the real ones have them: an emulated machine with other work falls behind at ten a second
+        super().__init__(name="node", files=20, size="256K", slot_ms=400, versions=versions)
         self.newest, self.volumes = 1, volumes
         self.parent = f"tank/{self.dir.name}"
         self.change_spec({
             "volumes": {v: {"driver": "zfs", "path": f"{self.dir}/${{colour}}/{v}",
                             "dataset": f"{self.parent}/${{colour}}-{v}", "exclude": None} for v in volumes},
-            "gate": {"deadline": "3m"}, **(spec or {})})
+            "gate": {"deadline": "10m"}, **(spec or {})})
 
     def run(self, *args, timeout=600, **kw):
         return super().run(*args, timeout=timeout, **kw)  # an emulated machine is slow

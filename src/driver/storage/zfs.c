@@ -198,6 +198,7 @@ static int snapshot_all(const struct driver_ctx *ctx, const struct zfs_pair *p, 
     }
     if (zfs_change(ctx, (const char *const *)take.v, err) < 0)
         return -1;
+    zfs_memo_snapshots(ctx, &names);
     return zfs_change(ctx, (const char *const *)hold.v, err);
 }
 
@@ -214,6 +215,7 @@ static void add_mark(struct strv *args, const struct driver_ctx *ctx, const stru
 
 static int make_clone(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
 {
+    cleanup_zfs_grants struct zfs_grants grants = {0};
     cleanup_strv struct strv args = {0};
     strv_add(&args, "clone");
     strv_add(&args, "-o");
@@ -221,12 +223,12 @@ static int make_clone(const struct driver_ctx *ctx, const struct zfs_pair *p, st
     strv_add(&args, "-o");
     strv_take(&args, x_asprintf("mountpoint=%s", p->dst->path));
     add_mark(&args, ctx, p->dst, p->colour, true);
-    if (zfs_local(ctx, p->from.name, &args, err) < 0)
+    if (zfs_set_on(ctx, p->from.name, &args, &grants, err) < 0)
         return -1;
     strv_add(&args, p->snapshot.name);
     strv_add(&args, p->to.name);
     if (zfs_change(ctx, (const char *const *)args.v, err) < 0 ||
-        zfs_carry_grants(ctx, p->from.name, p->to.name, err) < 0)
+        zfs_carry_grants(ctx, &grants, p->from.name, p->to.name, err) < 0)
         return -1;
     return zfs_change(ctx, ZFS_ARGS("mount", p->to.name), err);
 }

@@ -59,23 +59,6 @@ bool zfs_next_line(char **text, char **ret, size_t n);
 bool zfs_only_missing(const char *complaint);
 bool zfs_is_ours(const struct zfs_entry *e); /* a snapshot of ours, by name and by mark */
 
-/* Looks at ret[0..n), whose names are set; one that is not there: exists = false. Within a step
- * that has a memo (zfs_memo.c) what is known is not asked again; _now: always asked. */
-must_check int zfs_look_now(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n,
-                            struct err *err);
-/* Of a source: zfs_parse_local() of what it says. */
-must_check int zfs_local(const struct driver_ctx *ctx, const char *dataset, struct strv *ret_args,
-                         struct err *err);
-void zfs_memo_changed(const struct driver_ctx *ctx, const char *const *args); /* by zfs_change() */
-must_check int zfs_look(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n,
-                        struct err *err);
-/* Appends what lies below a dataset; one that is not there: nothing. */
-must_check int zfs_below(const struct driver_ctx *ctx, const char *dataset, struct zfs_list *ret,
-                         struct err *err);
-/* Tags that hold a snapshot, but for ours; *ret_ours: we hold it. */
-must_check int zfs_holds(const struct driver_ctx *ctx, const char *snapshot, bool *ret_ours,
-                         struct strv *ret_foreign, struct err *err);
-
 /* ---- zfs allow (zfs_allow.c) ---- */
 
 enum zfs_scope { ZFS_ON_SET, ZFS_ON_CREATE, ZFS_ON_IT, ZFS_ON_BELOW, ZFS_ON_BOTH };
@@ -100,8 +83,27 @@ bool zfs_granted(const struct zfs_grants *all, const char *dataset, const char *
 must_check int zfs_allowed(const struct driver_ctx *ctx, const char *dataset,
                            struct zfs_grants *ret, struct err *err);
 /* Grants on `to` what was granted on `from` itself. */
-must_check int zfs_carry_grants(const struct driver_ctx *ctx, const char *from, const char *to,
-                                struct err *err);
+must_check int zfs_carry_grants(const struct driver_ctx *ctx, const struct zfs_grants *all,
+                                const char *from, const char *to, struct err *err);
+
+/* Looks at ret[0..n), whose names are set; one that is not there: exists = false. Within a step
+ * that has a memo (zfs_memo.c) what is known is not asked again; _now: always asked. */
+must_check int zfs_look_now(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n,
+                            struct err *err);
+/* What was set and granted on a source itself: zfs_parse_local() and zfs_parse_allow(). */
+must_check int zfs_set_on(const struct driver_ctx *ctx, const char *dataset, struct strv *ret_args,
+                          struct zfs_grants *ret_grants, struct err *err);
+/* By zfs_change(); and by whoever has just taken these snapshots of ours. */
+void zfs_memo_changed(const struct driver_ctx *ctx, const char *const *args);
+void zfs_memo_snapshots(const struct driver_ctx *ctx, const struct strv *names);
+must_check int zfs_look(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n,
+                        struct err *err);
+/* Appends what lies below a dataset; one that is not there: nothing. */
+must_check int zfs_below(const struct driver_ctx *ctx, const char *dataset, struct zfs_list *ret,
+                         struct err *err);
+/* Tags that hold a snapshot, but for ours; *ret_ours: we hold it. */
+must_check int zfs_holds(const struct driver_ctx *ctx, const char *snapshot, bool *ret_ours,
+                         struct strv *ret_foreign, struct err *err);
 
 /* Runs zfs with these arguments (NULL-terminated). Out may be NULL. zfs_change is for those that
  * change something: a fault point `zfs/VERB` comes after it (`zfs/destroy-d` after one that may

@@ -215,14 +215,11 @@ static int carry(const struct driver_ctx *ctx, const struct zfs_grant *g, const 
     return zfs_change(ctx, (const char *const *)args.v, err);
 }
 
-int zfs_carry_grants(const struct driver_ctx *ctx, const char *from, const char *to,
-                     struct err *err)
+int zfs_carry_grants(const struct driver_ctx *ctx, const struct zfs_grants *all, const char *from,
+                     const char *to, struct err *err)
 {
-    cleanup_zfs_grants struct zfs_grants all = {0};
-    if (zfs_allowed(ctx, from, &all, err) < 0)
-        return -1;
-    for (size_t i = 0; i < all.n; i++)
-        if (str_eq(all.v[i].on, from) && carry(ctx, &all.v[i], to, err) < 0)
+    for (size_t i = 0; i < all->n; i++)
+        if (str_eq(all->v[i].on, from) && carry(ctx, &all->v[i], to, err) < 0)
             return -1;
     return 0;
 }

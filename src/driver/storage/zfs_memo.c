@@ -5,29 +5,34 @@
 #include "driver/memo.h"
 #include "driver/storage/zfs.h"
 #include "sys/clock.h"
+#include "sys/tree.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define FRESH (5 * NSEC_S) /* others change things, too */
+#define FRESH (10 * NSEC_S) /* others change things, too */
+#define AT_ONCE 4
 
 struct known {
     struct zfs_dataset d;
-    nsec_t at; /* 0: unknown */
+    nsec_t at;               /* 0: unknown */
+    struct str local, allow; /* what was set and granted on it */
+    nsec_t set_at;
 };
 
 struct memo {
     struct known *v;
     size_t n;
-    struct str local; /* of all sources */
-    nsec_t local_at;
 };
 
 static void memo_done(void *data)
 {
     struct memo *m = data;
+    for (size_t i = 0; i < m->n; i++) {
+        str_done(&m->v[i].local);
+        str_done(&m->v[i].allow);
+    }
     free(m->v);
-    str_done(&m->local);
     free(m);
 }
 
@@ -109,9 +114,11 @@ static bool touches(const char *arg, const char *name)
 
 void zfs_memo_changed(const struct driver_ctx *ctx, const char *const *args)
 {
-    static const char *const narrow[] = {"snapshot", "hold", "clone", "allow", "mount", "set"};
+    static const char *const narrow[] = {"snapshot", "clone", "allow", "mount", "set"};
     struct memo *m = ctx->memo ? ctx->memo->data : NULL;
     bool wide = true;
+    if (str_eq(args[0], "hold")) /* of that nothing is remembered */
+        return;
     for (size_t i = 0; i < ARRAY_LEN(narrow); i++)
         wide &= !str_eq(args[0], narrow[i]);
     for (size_t i = 0; m && i < m->n; i++)
@@ -120,42 +127,125 @@ void zfs_memo_changed(const struct driver_ctx *ctx, const char *const *args)
                 m->v[i].at = 0;
 }
 
-/* ---- properties that were set on the sources ---- */
-
-static int ask_local(const struct driver_ctx *ctx, const struct strv *names, struct str *ret,
-                     struct err *err)
+void zfs_memo_snapshots(const struct driver_ctx *ctx, const struct strv *names)
 {
-    cleanup_strv struct strv args = {0};
-    for (const char *const *a = ZFS_ARGS("get", "-H", "-p", "-s", "local,received", "-o",
-                                         "name,property,value", "all");
-         *a; a++)
-        strv_add(&args, *a);
-    for (size_t i = 0; i < names->n; i++)
-        strv_add(&args, names->v[i]);
-    return zfs_ask(ctx, (const char *const *)args.v, ret, err);
+    struct memo *m = ctx->memo ? memo_of(ctx) : NULL;
+    for (size_t i = 0; m && i < names->n; i++) {
+        struct known *k = find(m, names->v[i]);
+        k->d.exists = true;
+        str_format(k->d.type, sizeof(k->d.type), "snapshot");
+        str_format(k->d.snapshot, sizeof(k->d.snapshot), "%s", ctx->upgrade_id);
+        k->at = sys_clock_mono();
+    }
 }
 
-int zfs_local(const struct driver_ctx *ctx, const char *dataset, struct strv *ret_args,
-              struct err *err)
+/* ---- what was set and granted on the sources ---- */
+
+struct question {
+    const struct driver_ctx *ctx;
+    struct strv args;
+    struct str answer;
+    struct err err;
+    int r; /* 1: not asked yet */
+};
+
+static void question_done(struct question *q)
 {
-    cleanup_strv struct strv names = {0};
-    cleanup_str struct str own = {0};
-    struct memo *m = ctx->memo ? memo_of(ctx) : NULL;
-    struct str *text = m ? &m->local : &own;
-    if (m && m->local_at && sys_clock_mono() < m->local_at + FRESH) {
-        zfs_parse_local(str_cstr(text), dataset, ret_args);
-        return 0;
+    strv_done(&q->args);
+    str_done(&q->answer);
+}
+
+static void put(struct question *q)
+{
+    if (q->r > 0)
+        q->r = zfs_ask(q->ctx, (const char *const *)q->args.v, &q->answer, &q->err);
+}
+
+struct round {
+    struct question *v;
+    size_t n;
+};
+
+static void put_some(void *ctx, unsigned first)
+{
+    struct round *r = ctx;
+    for (size_t i = first; i < r->n; i += AT_ONCE)
+        put(&r->v[i]);
+}
+
+static void word(struct question *q, const char *const *args)
+{
+    for (; *args; args++)
+        strv_add(&q->args, *args);
+}
+
+/* They take long to begin and little to do: some at once, by threads that only ask. */
+static int ask_sources(const struct driver_ctx *ctx, const struct strv *names, struct question *v,
+                       struct err *err)
+{
+    struct driver_ctx silent = *ctx; /* reading needs no note in the journal */
+    silent.poll = NULL;
+    silent.note_child = NULL;
+    silent.memo = NULL;
+    struct round r = {.v = v, .n = names->n + 1};
+    for (size_t i = 0; i < r.n; i++)
+        v[i] = (struct question){.ctx = &silent, .r = 1};
+    word(&v[0],
+         ZFS_ARGS("get", "-H", "-p", "-s", "local,received", "-o", "name,property,value", "all"));
+    for (size_t i = 0; i < names->n; i++) {
+        strv_add(&v[0].args, names->v[i]);
+        word(&v[i + 1], ZFS_ARGS("allow", names->v[i]));
     }
-    strv_add(&names, dataset);
+    unsigned threads = r.n < AT_ONCE ? (unsigned)r.n : AT_ONCE;
+    (void)sys_threads_run(threads, put_some, NULL, &r);
+    int failed = 0;
+    for (size_t i = 0; i < r.n; i++) {
+        put(&v[i]); /* if there was no thread for it */
+        if (v[i].r < 0 && !failed++)
+            *err = v[i].err;
+    }
+    return failed ? -1 : 0;
+}
+
+/* Of the one that is asked about, or of all that there are. */
+static void find_sources(struct memo *m, const char *dataset, struct strv *ret)
+{
+    strv_add(ret, dataset);
     for (size_t i = 0; m && i < m->n; i++)
         if (is_known(&m->v[i]) && m->v[i].d.exists && !strchr(m->v[i].d.name, '@') &&
-            !strv_has(&names, m->v[i].d.name))
-            strv_add(&names, m->v[i].d.name);
-    str_clear(text);
-    if (ask_local(ctx, &names, text, err) < 0)
-        return -1;
-    if (m)
-        m->local_at = sys_clock_mono();
-    zfs_parse_local(str_cstr(text), dataset, ret_args);
-    return 0;
+            !strv_has(ret, m->v[i].d.name))
+            strv_add(ret, m->v[i].d.name);
+}
+
+int zfs_set_on(const struct driver_ctx *ctx, const char *dataset, struct strv *ret_args,
+               struct zfs_grants *ret_grants, struct err *err)
+{
+    cleanup_strv struct strv names = {0};
+    struct memo *m = ctx->memo ? memo_of(ctx) : NULL;
+    struct known *k = m ? find(m, dataset) : NULL;
+    if (k && k->set_at && sys_clock_mono() < k->set_at + FRESH) {
+        zfs_parse_local(str_cstr(&k->local), dataset, ret_args);
+        zfs_parse_allow(str_cstr(&k->allow), ret_grants);
+        return 0;
+    }
+    find_sources(m, dataset, &names);
+    cleanup_free struct question *v = x_alloc((names.n + 1) * sizeof(*v));
+    int r = ask_sources(ctx, &names, v, err);
+    for (size_t i = 0; r == 0 && i < names.n; i++) {
+        if (i == 0) {
+            zfs_parse_local(str_cstr(&v[0].answer), dataset, ret_args);
+            zfs_parse_allow(str_cstr(&v[1].answer), ret_grants);
+        }
+        k = m ? find(m, names.v[i]) : NULL;
+        if (!k)
+            continue;
+        str_clear(&k->local);
+        str_clear(&k->allow);
+        str_add(&k->local, str_cstr(&v[0].answer));
+        str_add(&k->allow, str_cstr(&v[i + 1].answer));
+        k->set_at = sys_clock_mono();
+    }
+    for (size_t i = 0; i <= names.n; i++)
+        question_done(&v[i]);
+    return r;
 }

@@ -48,8 +48,9 @@ static void parent_of(const char *dataset, char *buf, size_t size)
     str_format(buf, size, "%.*s", (int)(slash ? slash - dataset : 0), dataset);
 }
 
-static void judge(const struct need *n, const char *dataset, const struct zfs_grants *all,
-                  const struct asker *a, struct findings *f)
+/* What is not there yet (the standby) gets it from above: grant_on. */
+static void judge(const struct need *n, const char *dataset, const char *grant_on,
+                  const struct zfs_grants *all, const struct asker *a, struct findings *f)
 {
     cleanup_str struct str wanted = {0}, missing = {0};
     for (size_t i = 0; i < ARRAY_LEN(n->permissions) && n->permissions[i]; i++) {
@@ -63,7 +64,7 @@ static void judge(const struct need *n, const char *dataset, const struct zfs_gr
         return;
     }
     cleanup_free char *mend =
-        x_asprintf("zfs allow -u %s %s %s", a->name, str_cstr(&missing), dataset);
+        x_asprintf("zfs allow -u %s %s %s", a->name, str_cstr(&missing), grant_on);
     findings_add(f, FINDING_ERROR, "rights", mend, "%s needs %s on %s, which '%s' has not", n->step,
                  str_cstr(&missing), dataset, a->name);
 }
@@ -93,6 +94,7 @@ int zfs_permit(const struct driver_ctx *ctx, const struct spec_volume *src,
               needs[i].on == ON_LIVE     ? p.from.name
               : needs[i].on == ON_PARENT ? parent
                                          : p.to.name,
+              needs[i].on == ON_LIVE ? p.from.name : parent,
               needs[i].on == ON_LIVE ? &live : &above, &a, f);
     findings_add(
         f, FINDING_ERROR, "rights", "run it as root; check, plan and status go as you are",
