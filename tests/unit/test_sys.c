@@ -8,6 +8,7 @@
 #include "fake_http.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/held.h"
 #include "sys/iodevice.h"
 #include "sys/lock.h"
 #include "sys/portmap.h"
@@ -19,6 +20,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -259,6 +261,59 @@ static void a_connection_that_was_never_used_waits_for_nothing(void **state)
     assert_false(sock_waits(&s));
 }
 
+/* A process that sits on /dev/shm in one way, until it is killed; what is said of it. */
+static void sit(char how, const char *path)
+{
+    int fd = open(path, O_RDWR);
+    if (how == 'm')
+        (void)mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    if (how != 'o')
+        close(fd);
+    if (how == 'c' && chdir("/dev/shm") < 0)
+        _exit(1);
+    if (how == 'n' && unshare(CLONE_NEWNS) < 0)
+        _exit(1);
+    kill(getpid(), SIGSTOP);
+    for (;;)
+        pause();
+}
+
+static void who_is_on_a_file_system_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        char how;
+        const char *said;
+    } cases[] = {{'o', "an open file"},
+                 {'c', "its working directory"},
+                 {'m', "a mapped file"},
+                 {'n', "mounted in its namespace"},
+                 {'-', NULL}};
+    char path[] = "/dev/shm/changeover-test-XXXXXX", want[64];
+    uint64_t dev, ino;
+    int fd = mkstemp(path), status;
+    assert_true(fd >= 0 && ftruncate(fd, 4096) == 0 && close(fd) == 0);
+    assert_int_equal(sys_path_identity(path, &dev, &ino, NULL), 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cleanup_str struct str users = {0};
+        if (cases[i].how == 'n' && geteuid() != 0)
+            continue;
+        pid_t pid = fork();
+        if (pid == 0)
+            sit(cases[i].how, path);
+        assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+        assert_true(WIFSTOPPED(status));
+        sys_device_users(dev, &users);
+        snprintf(want, sizeof(want), "pid %d (%s%s", (int)pid, cases[i].said ? "test_sys: " : "",
+                 cases[i].said ? cases[i].said : "");
+        bool found = strstr(str_cstr(&users), want);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        assert_int_equal(found, cases[i].said != NULL);
+    }
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +327,7 @@ int main(void)
         cmocka_unit_test(a_program_that_was_not_noted_never_runs),
         cmocka_unit_test(detached_programs_are_known_and_ended),
         cmocka_unit_test(locks_exclude_and_name_the_holder),
+        cmocka_unit_test(who_is_on_a_file_system_is_named),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
