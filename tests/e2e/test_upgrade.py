@@ -53,6 +53,9 @@ def test_dry_runs_json_and_reasons(service):
     row = json.loads(service.run("history", "-o", "json").stdout)[0]
     assert row["reason"] == "prepare: a better version; rollback: changed my mind"
     assert "nothing was changed" in service.run("cleanup", "-n").stderr
+    for options in (["--retire"], ["--destroy-snapshots"], ["--retire", "--destroy-snapshots"]):    # nothing is on ZFS here
+        refused = service.run("cleanup", *options, "-y", expect=2)
+        assert options[0] in refused.stderr and (service.dir / "blue/ledger").exists(), refused.stderr
     service.run("cleanup", "-y", "-o", "json")
     assert service.state() == "steady"
 
