@@ -316,18 +316,22 @@ static int open_source(const struct run_dir *d, const char *name)
     return fd < 0 && errno == EPERM ? sys_tree_open(d->src, name, flags, 0) : fd;
 }
 
-/* In the last pass somebody waits: then the bytes of a small file are quicker than its blocks. */
-static int contents_over(struct run *r, struct run_scratch *s, const struct file *f,
-                         struct err *err)
+static int contents(struct run *r, struct run_scratch *s, const struct file *f, struct err *err)
 {
-    uint64_t at = 0;
-    if (r->o->mode == TREE_COPY)
-        return copy_contents(r, s, f, err);
-    if (r->o->ahead || f->node.size > SMALL_COPY)
-        return reflink_contents(r, f, err);
-    if (copy_through_us(r, s, f, 0, f->node.size, &at, err) < 0)
-        return -1;
-    return at < f->node.size ? shrunk(r, f, at, err) : 0;
+    return r->o->mode == TREE_REFLINK ? reflink_contents(r, f, err) : copy_contents(r, s, f, err);
+}
+
+/* In the last pass somebody waits: then the bytes of a small file, if they need not be read from a
+ * disk, are quicker than its blocks. */
+static bool copied_from_memory(struct run *r, struct run_scratch *s, const struct file *f)
+{
+    size_t n = (size_t)f->node.size;
+    if (r->o->mode != TREE_REFLINK || r->o->ahead || f->node.size > SMALL_COPY ||
+        sys_file_pread_cached(f->src, s->data, n, 0) != (ssize_t)n ||
+        sys_file_pwrite(f->dst, s->data, n, 0) < 0)
+        return false;
+    copied(r, n);
+    return true;
 }
 
 /* Quicker than a new file, and what was there is no point in time that anybody could want back. 1
@@ -341,7 +345,7 @@ static int fill_over(struct run *r, struct run_scratch *s, struct run_dir *d, co
     if (dst < 0 || sys_node_at(dst, "", &now) < 0 || !S_ISREG(now.mode) ||
         sys_xattr_list(dst, "", s->keys, RUN_XATTRS) > 0)
         return 0;
-    if (f->node.size && contents_over(r, s, f, err) < 0)
+    if (f->node.size && !copied_from_memory(r, s, f) && contents(r, s, f, err) < 0)
         return -1;
     if (now.size > f->node.size && sys_file_truncate(dst, f->node.size) < 0)
         return run_fail(r, "cut", f->path, err);
@@ -369,12 +373,8 @@ static int fill_file(struct run *r, struct run_scratch *s, struct run_dir *d, co
         return run_entangled(r, d, "create", f->path, err);
     if (sys_node_at(dst, "", &now) < 0)
         return run_fail(r, "create", f->path, err);
-    if (f->node.size) {
-        int ok =
-            r->o->mode == TREE_REFLINK ? reflink_contents(r, f, err) : copy_contents(r, s, f, err);
-        if (ok < 0 || still_the_same(r, f, err) < 0)
-            return -1;
-    }
+    if (f->node.size && (contents(r, s, f, err) < 0 || still_the_same(r, f, err) < 0))
+        return -1;
     if (pool_stopping(r->base.pool))
         return 0; /* perhaps half: without its times it counts as not done */
     return run_finish(r, s, f->src, "", dst, "", &f->node, &now, f->path, err);

@@ -83,6 +83,8 @@ int sys_xattr_remove(int dir, const char *name, const char *key);
 int sys_file_reflink(int dst, int src); /* FICLONE of the whole file */
 ssize_t sys_file_copy_range(int dst, int src, uint64_t off, size_t n);
 ssize_t sys_file_pread(int fd, void *buf, size_t n, uint64_t off);
+ssize_t sys_file_pread_cached(int fd, void *buf, size_t n,
+                              uint64_t off);                          /* EAGAIN: not in memory */
 int sys_file_pwrite(int fd, const void *buf, size_t n, uint64_t off); /* all of it */
 int64_t sys_file_seek_data(int fd, uint64_t off); /* -1 with ENXIO: no data from there on */
 int64_t sys_file_seek_hole(int fd, uint64_t off);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/statfs.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -81,6 +82,12 @@ ssize_t sys_file_pread(int fd, void *buf, size_t n, uint64_t off)
         r = pread(fd, buf, n, (off_t)off);
     while (r < 0 && errno == EINTR);
     return r;
+}
+
+ssize_t sys_file_pread_cached(int fd, void *buf, size_t n, uint64_t off)
+{
+    struct iovec part = {.iov_base = buf, .iov_len = n};
+    return preadv2(fd, &part, 1, (off_t)off, RWF_NOWAIT);
 }
 
 int sys_file_pwrite(int fd, const void *buf, size_t n, uint64_t off)
