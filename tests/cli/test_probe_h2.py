@@ -8,7 +8,7 @@ import pytest
 from lib.tls import make_certificate
 
 GET_SLOT = '{"jsonrpc":"2.0","id":1,"method":"getSlot"}'
-RATE, SECONDS = 500, 2
+RATE, SECONDS = 250, 4     # what the server, in Python, keeps up with on a busy machine, too
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def probed(root, tool, certificate):
         started.append(p)
         port, _ = p.stdout.readline().strip(), p.stdout.readline()
         r = tool("probe", f"https://localhost:{port}/", "--cacert", certificate[0], "--http", "2", "--rate", rate, "--duration",
-                 f"{SECONDS}s", "--timeout", "3s", "--data", GET_SLOT, "--max-step-back", "20", "-o", "json", *args)
+                 f"{SECONDS}s", "--timeout", "15s", "--data", GET_SLOT, "--max-step-back", "20", "-o", "json", *args)
         assert r.returncode in (0, 1), r.stderr
         j = json.loads(r.stdout)
         assert j["sent"] == sum(j["outcomes"].values()) == pytest.approx(rate * SECONDS, abs=1)
@@ -56,7 +56,8 @@ def test_a_good_server_loses_nothing_on_few_connections(probed):
 
 def test_each_fault_is_found_and_nothing_else(probed):
     """A stream that is refused would be sent again by libcurl: a client that does not would have lost it, so it counts."""
-    j = probed("drop@50", "reset@100", "swap@150", "stale@200", "status@250", "error@300", "close@350", "refuse-stream@400")
+    j = probed("drop@50", "reset@100", "swap@150", "stale@200", "status@250", "error@300", "close@350", "refuse-stream@400",
+               args=("--timeout", "6s"))
     assert failed(j) == [(50, "timed out"), (100, "reset"), (150, "other's answer"), (200, "stale slot"), (250, "status"),
                          (300, "JSON-RPC error"), (350, "reset"), (400, "reset")], j["failures"]
 
@@ -81,7 +82,7 @@ def test_a_moment_without_a_listener(probed):
     j = probed("refuse=0.3@400")
     assert j["outcomes"]["refused"] > 20 and j["outcomes"]["reset"] >= 1, j["outcomes"]
     assert j["lost"] == j["outcomes"]["refused"] + j["outcomes"]["reset"], j["outcomes"]
-    assert 250 <= j["longest_gap_ms"] < 1500
+    assert 250 - j["stalls_ms"] <= j["longest_gap_ms"] < 1500    # what the probe itself slept through is taken off
 
 
 def test_a_polite_end_of_the_connection_loses_nothing(probed):
@@ -92,5 +93,4 @@ def test_a_polite_end_of_the_connection_loses_nothing(probed):
 def test_a_second_answer_belongs_to_no_stream(probed):
     """HTTP/2 has no place for it: what comes on a stream that has ended is nobody's, and disturbs nobody."""
     j = probed("twice@400")
-    print(j["outcomes"], j["duplicate_answers"], j["failures"][:3])
     assert j["lost"] == 0, j["failures"][:3]
