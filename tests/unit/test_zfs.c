@@ -82,9 +82,11 @@ static void reads_local_properties(void **state)
     cleanup_strv struct strv args = {0};
     zfs_parse_local("t/a\tquota\t1073741824\nt/a\trecordsize\t16384\nt/a\tmountpoint\t/srv/green\n"
                     "t/b\tquota\t1\nt/a\treservation\t1048576\nt/a\tchangeover:service\tnode\n"
-                    "t/a\tcom.sun:auto-snapshot\tfalse\nt/a\tsharenfs\ton\n",
+                    "t/a\tcom.sun:auto-snapshot\tfalse\nt/a\tsharenfs\ton\n"
+                    "t/a\trefquota\t0\n",
                     "t/a", &args);
-    assert_int_equal(args.n, 6);
+    assert_int_equal(args.n, 8);
+    assert_string_equal(args.v[7], "refquota=none"); /* 0 is what it prints, and refuses */
     assert_string_equal(args.v[5], "com.sun:auto-snapshot=false");
     assert_string_equal(args.v[0], "-o");
     assert_string_equal(args.v[1], "quota=1073741824");

@@ -61,6 +61,13 @@ static bool is_carried(const char *property)
     return false;
 }
 
+/* A quota that was taken off is printed with -p as a number that zfs does not accept. */
+static const char *accepted(const char *property, const char *value)
+{
+    bool quota = str_eq(property, "quota") || str_eq(property, "refquota");
+    return quota && str_eq(value, "0") ? "none" : value;
+}
+
 void zfs_parse_local(const char *text, const char *dataset, struct strv *ret_args)
 {
     cleanup_free char *copy = x_strdup(text);
@@ -68,7 +75,7 @@ void zfs_parse_local(const char *text, const char *dataset, struct strv *ret_arg
     while (zfs_next_line(&at, col, 3))
         if (str_eq(col[0], dataset) && is_carried(col[1])) {
             strv_add(ret_args, "-o");
-            strv_take(ret_args, x_asprintf("%s=%s", col[1], col[2]));
+            strv_take(ret_args, x_asprintf("%s=%s", col[1], accepted(col[1], col[2])));
         }
 }
 
