@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define HOLD_DEFAULT (30 * NSEC_S)
+#define WAITED "X-Changeover-Waited" /* of a request that comes out of a hold */
 
 /* What the block needs to know, and where it goes. Lines are indented by depth. */
 struct writer {
@@ -218,10 +219,11 @@ static void hold_health(struct writer *w, const struct spec *s)
 }
 
 /* This colour only, and not dialled before it is let go: until then every request waits, for the
- * hold itself and as long again for the way back. */
+ * hold itself and as long again for the way back. They go by the colour's preview, which looks at
+ * the flag once more: a Caddy that has just been started takes everybody for healthy until its
+ * first check, and would send some of them at once. */
 static void hold_handlers(struct writer *w, const struct spec *s)
 {
-    char dial[64];
     nsec_t hold = 2 * (s->traffic.hold_max ? s->traffic.hold_max : HOLD_DEFAULT);
     open_block(w, "handle @%s_hold_%s", w->service, colour_name(s->colour));
     for (int ws = has_websockets(w); ws >= 0; ws--) {
@@ -229,7 +231,8 @@ static void hold_handlers(struct writer *w, const struct spec *s)
             open_websocket_handle(w);
         else
             open_block(w, "handle");
-        open_block(w, "reverse_proxy %s", caddyfile_dial(dial, sizeof(dial), s, ws));
+        open_block(w, "reverse_proxy 127.0.0.1:%u", s->traffic.preview_port[s->colour]);
+        line(w, "header_up " WAITED " yes");
         hold_health(w, s);
         if (hold % NSEC_S == 0)
             line(w, "lb_try_duration %llds", (long long)(hold / NSEC_S));
@@ -466,20 +469,52 @@ static void which_site(struct writer *w)
     close_block(w);
 }
 
+/* What waited says who its client is: Caddy, one hop before, has written that. */
+static void preview_proxy(struct writer *w, const char *dial)
+{
+    if (!holds(w)) {
+        line(w, "reverse_proxy %s", dial);
+        return;
+    }
+    open_block(w, "reverse_proxy %s", dial);
+    line(w, "trusted_proxies 127.0.0.1/32");
+    line(w, "header_up -" WAITED);
+    close_block(w);
+}
+
+static void not_let_go(struct writer *w, enum colour c)
+{
+    char open[16], dir[1024];
+    snprintf(open, sizeof(open), "open-%s", colour_name(c));
+    open_block(w, "@%s_early", w->service);
+    line(w, "header " WAITED " *");
+    open_block(w, "not file");
+    line(w, "root %s", path_token(w, w->side[GREEN]->traffic.flag_dir, dir, sizeof(dir)));
+    line(w, "try_files %s", open);
+    close_block(w);
+    close_block(w);
+    open_block(w, "handle @%s_early", w->service);
+    line(w, "header Retry-After 1");
+    line(w, "respond \"%s: %s is not let go yet\" 503", w->service, colour_name(c));
+    close_block(w);
+}
+
 static void preview_site(struct writer *w, enum colour c)
 {
     const struct spec *s = w->side[c];
     char dial[64];
     open_block(w, "http://:%u", w->side[GREEN]->traffic.preview_port[c]);
     line(w, "bind 127.0.0.1");
+    if (holds(w))
+        not_let_go(w, c);
     if (has_websockets(w)) {
         line(w, "@ws header_regexp Upgrade (?i)^websocket$");
         open_block(w, "handle @ws");
-        line(w, "reverse_proxy %s", caddyfile_dial(dial, sizeof(dial), s, true));
+        preview_proxy(w, caddyfile_dial(dial, sizeof(dial), s, true));
         close_block(w);
     }
     open_block(w, "handle");
-    line(w, "reverse_proxy %s", caddyfile_dial(dial, sizeof(dial), s, false));
+    preview_proxy(w, caddyfile_dial(dial, sizeof(dial), s, false));
     close_block(w);
     close_block(w);
 }

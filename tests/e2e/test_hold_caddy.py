@@ -93,8 +93,11 @@ def test_in_the_hold_and_then_it_goes_back(binary):
         service.run("prepare", "-t", "2.0.0")
         with Stopped(service, "hold/start:done", "promote") as tool:
             wait_for(lambda: holding(service, writers), "every client to wait", SLOW)
-            restart(service)
-            wait_for(lambda: len(writers.failed) >= CLIENTS, "every client to be told", SLOW)
+            for n in range(1, 6):   # until its first check a Caddy takes everybody for healthy: blue listens, and must get nothing
+                failed = len(writers.failed)
+                restart(service)
+                wait_for(lambda: len(writers.failed) >= failed + CLIENTS, f"every client to be told, {n}", SLOW)
+                wait_for(lambda: holding(service, writers), "every client to wait again", SLOW)
             (service.dir / "bad-blue").touch()
             service.change_spec({"traffic": {"hold": {"max": "5m"}}})
             tool.process.send_signal(2)     # by hand: the gate would be waited for

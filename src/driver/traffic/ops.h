@@ -80,7 +80,8 @@ typedef int traffic_failover_fn(const struct driver_ctx *ctx, bool on, struct er
  * HOLD_NONE: neither: what still waits would wait in vain, so not before HOLD_SEEN after
  *     HOLD_OPEN. */
 enum traffic_hold { HOLD_NONE, HOLD_ON, HOLD_OPEN };
-#define HOLD_SEEN (1300 * NSEC_MS) /* two of Caddy's check intervals, and a check's own time */
+/* Two of Caddy's check intervals and a check's own time, also on a machine that is too busy. */
+#define HOLD_SEEN (4 * NSEC_S)
 typedef int traffic_hold_fn(const struct driver_ctx *ctx, enum colour c, enum traffic_hold to,
                             struct err *err);
 

@@ -97,9 +97,10 @@ static int health_through_preview(const struct spec *s, enum colour to, struct e
 /* With active health in the plain handlers the colour must also have been healthy for as long as
  * Caddy may take to see it: until then its handler answers 503, which the preview (it has no health
  * check) does not show. */
+#define CHECKS_SEEN (1300 * NSEC_MS) /* two of Caddy's check intervals, and a check's own time */
 static int wait_for_checks(const struct driver_ctx *ctx, enum colour to, struct err *err)
 {
-    nsec_t deadline = sys_clock_mono() + HOLD_SEEN;
+    nsec_t deadline = sys_clock_mono() + CHECKS_SEEN;
     while (sys_clock_mono() < deadline) {
         if (driver_poll(ctx))
             return err_set(err, ERR_INTERRUPTED, "interrupted while Caddy checks %s",
