@@ -35,7 +35,7 @@ static void describe_volume(struct str *out, const struct plan_goal *g, size_t i
     const struct spec_volume *dst = spec_volume(g->side[g->to], src->name);
     const struct plan_volume *pv = g->volumes ? &g->volumes[i] : NULL;
     const char *driver = pv ? pv->driver : src->driver;
-    char size[16];
+    char size[16], most[24];
     if ((pv && pv->no_data) || strcmp(driver, "empty") == 0) {
         str_addf(out, "%s: make %s empty", src->name, dst ? dst->path : "?");
         return;
@@ -44,6 +44,9 @@ static void describe_volume(struct str *out, const struct plan_goal *g, size_t i
     if (pv && pv->bytes)
         str_addf(out, ", %s in %" PRIu64 " files", str_bytes(size, sizeof(size), pv->bytes),
                  pv->files);
+    if (dst && dst->fsfreeze)
+        str_addf(out, ", its file system frozen around the snapshot, at most %s",
+                 clock_words(most, sizeof(most), g->side[g->to]->freeze_max));
     str_add(out, ")");
 }
 

@@ -232,6 +232,11 @@ static void zfs_rules(struct loader *l, const struct spec_volume *v, struct yaml
                      "volumes.%s: a dataset is for driver zfs only; write `driver: zfs`, or remove "
                      "`dataset`",
                      v->name);
+    if (!zfs && v->fsfreeze)
+        loader_wrong(l, at,
+                     "volumes.%s: fsfreeze is for driver zfs only (a volume with a file system on "
+                     "it); remove `fsfreeze`",
+                     v->name);
     if (zfs && v->dataset &&
         (strpbrk(v->dataset, "@#% \t") || *v->dataset == '-' || !strchr(v->dataset, '/') ||
          strlen(v->dataset) > 180))

@@ -47,8 +47,12 @@ static const struct schema_key keys[] = {
            .example = "/srv/agave/ledger"),
     VOLUME("blue", T_NAMES, path, .type_doc = "path", .doc = "blue's directory",
            .example = "/srv/agave-blue/ledger"),
-    VOLUME("dataset", T_TEXT, dataset, .doc = "with zfs: this colour's, mounted at its path",
+    VOLUME("dataset", T_TEXT, dataset,
+           .doc = "with zfs: this colour's file system or volume, mounted at its path",
            .example = "tank/agave-${colour}"),
+    VOLUME("fsfreeze", T_BOOL, fsfreeze, .fallback = "false",
+           .doc = "with zfs, on a zvol: freeze the file system around the snapshot",
+           .example = "true"),
     VOLUME("exclude", T_TEXTS, exclude, .doc = "patterns of what a clone leaves out",
            .example = "[\"*.sock\", LOCK]"),
     VOLUME("consistency", T_WORD, consistency, .fallback = "freeze", .words = consistency_words,
@@ -71,6 +75,7 @@ static const struct schema_key keys[] = {
 
     SECTION("freeze", .doc = "the pause of the live instance for the last pass of its clone"),
     ROW("freeze.max", T_DURATION, freeze_max, .fallback = "2s", RANGE(NSEC_MS, 10 * NSEC_MIN),
-        .doc = "longest pause; none begins while a pass takes longer", .example = "5s"),
+        .doc = "longest pause; none begins while a pass takes longer; also of fsfreeze",
+        .example = "5s"),
 };
 const struct schema_part schema_data = {keys, ARRAY_LEN(keys)};

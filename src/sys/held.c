@@ -93,7 +93,8 @@ int sys_proc_held(pid_t pid, sys_held_fn *fn, void *ctx)
 static bool on_device(int dir, const char *path, dev_t dev)
 {
     struct stat st;
-    return fstatat(dir, path, &st, 0) == 0 && st.st_dev == dev;
+    return fstatat(dir, path, &st, 0) == 0 &&
+           (st.st_dev == dev || (S_ISBLK(st.st_mode) && st.st_rdev == dev));
 }
 
 static bool has_open(int proc, dev_t dev)

@@ -13,7 +13,8 @@ int sys_proc_held(pid_t pid, sys_held_fn *fn, void *ctx);
 
 /* Who keeps the file system of this device (stat's st_dev) from being unmounted or destroyed:
  * appended to `ret` as "pid 12 (rpcnode: an open file)", one after the other, each process once by
- * the first that is found. A process whose mount namespace still has it mounted counts, too. Those
- * that we may not look into are left out. Returns how many. */
+ * the first that is found. A process whose mount namespace still has it mounted counts, too. A
+ * process that has the device itself open counts, too. Those that we may not look into are left
+ * out. Returns how many. */
 struct str;
 size_t sys_device_users(uint64_t dev, struct str *ret);

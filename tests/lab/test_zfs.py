@@ -103,16 +103,3 @@ def test_a_dataset_that_is_not_ours_is_never_touched(service):
     service.run("cleanup", "-y", expect=None)
     assert service.graph() == before and theirs.read_text() == "theirs"
     zfs("destroy", service.dataset(other))
-
-
-def test_a_zvol_is_refused_in_words():
-    service = ZfsService()
-    try:
-        zfs("create", service.parent)
-        for v in VOLUMES:
-            zfs("create", "-V", "32M", service.dataset("green", v))
-            (service.dir / "green" / v).mkdir(parents=True)
-        said = service.run("check", "-t", "2.0.0", expect=None)
-        assert f"'{service.dataset('green')}' is a volume, and only file systems are supported" in said.stdout
-    finally:
-        service.close()

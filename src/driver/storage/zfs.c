@@ -1,13 +1,14 @@
-/* Clones of ZFS file systems: instant, and sharing their blocks until they diverge.
+/* Clones of ZFS file systems and volumes: instant, and sharing their blocks until they diverge.
  *
  * One snapshot command for all volumes of the upgrade is one point in time. Whose a dataset is say
  * user properties, set by the very command that makes it, and then the sentinel inside: a clone has
  * the source's until ours is written. Green and blue keep their names for ever: cleanup promotes
  * live where it is the clone, so that the next upgrade finds what this one found. */
 #include "base/str.h"
+#include "driver/storage/boot_mount.h"
 #include "driver/storage/common.h"
-#include "driver/storage/zfs_pair.h"
 #include "driver/storage/zfs_space.h"
+#include "driver/storage/zfs_volume.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,13 +30,15 @@ static void why_not(const struct zfs_pair *p, char *ret, size_t size)
         str_format(ret, size, "both colours name the dataset '%s'", f->name);
     else if (!f->exists)
         str_format(ret, size, "there is no dataset '%s'", f->name);
-    else if (!str_eq(f->type, "filesystem"))
-        str_format(ret, size, "'%s' is a %s, and only file systems are supported", f->name,
-                   f->type);
+    else if (zfs_is_volume(f))
+        zfs_volume_why_not(p, ret, size);
+    else if (p->dst->fsfreeze)
+        str_format(ret, size, "'%s' is a ZFS file system, which needs no fsfreeze: remove it",
+                   f->name);
     else if (!zfs_mounted_at(f, p->src->path))
         str_format(ret, size, "'%s' is not mounted at '%s' (mountpoint %s, mounted %s)", f->name,
                    p->src->path, f->mountpoint, f->mounted);
-    else if (pool != strcspn(p->to.name, "/") || strncmp(f->name, p->to.name, pool) != 0)
+    if (!*ret && (pool != strcspn(p->to.name, "/") || strncmp(f->name, p->to.name, pool) != 0))
         str_format(ret, size, "'%s' and '%s' lie in different pools", f->name, p->to.name);
 }
 
@@ -91,7 +94,12 @@ static int zfs_inspect(const struct driver_ctx *ctx, const struct spec_volume *s
     describe(ctx, &p, ret);
     why_not(&p, ret->why_not, sizeof(ret->why_not));
     ret->supported = !*ret->why_not;
-    str_format(ret->fs_name, sizeof(ret->fs_name), "ZFS");
+    const struct zvol *z = p.from.exists ? &p.from_volume : &p.to_volume;
+    bool volume = zfs_is_volume(p.from.exists ? &p.from : &p.to);
+    str_format(ret->fs_name, sizeof(ret->fs_name), volume ? "%.15s on a zvol" : "ZFS", z->fs);
+    if (volume && !boot_mount_possible())
+        str_format(ret->note, sizeof(ret->note),
+                   "systemd does not run here: after a reboot nothing mounts '%.150s'", dst->path);
     zfs_due_words(&p.to, ret->lacks, sizeof(ret->lacks));
     if (measure && p.from.exists) {
         struct storage_space left;
@@ -101,6 +109,8 @@ static int zfs_inspect(const struct driver_ctx *ctx, const struct spec_volume *s
         ret->bytes = strtoull(p.from.referenced, NULL, 10);
         ret->needed_bytes = NEEDED_BYTES;
     }
+    if (measure && zfs_is_volume(&p.from))
+        return zfs_volume_space(ctx, &p.from, NEEDED_BYTES, ret, err);
     return 0;
 }
 
@@ -196,7 +206,7 @@ static int snapshot_all(const struct driver_ctx *ctx, const struct zfs_pair *p, 
         strv_add(&take, names.v[i]);
         strv_add(&hold, names.v[i]);
     }
-    if (zfs_change(ctx, (const char *const *)take.v, err) < 0)
+    if (zfs_snapshot_frozen(ctx, p->colour, &take, &names, err) < 0)
         return -1;
     zfs_memo_snapshots(ctx, &names);
     return zfs_change(ctx, (const char *const *)hold.v, err);
@@ -218,10 +228,12 @@ static int make_clone(const struct driver_ctx *ctx, const struct zfs_pair *p, st
     cleanup_zfs_grants struct zfs_grants grants = {0};
     cleanup_strv struct strv args = {0};
     strv_add(&args, "clone");
-    strv_add(&args, "-o");
-    strv_add(&args, "canmount=noauto"); /* until it is settled */
-    strv_add(&args, "-o");
-    strv_take(&args, x_asprintf("mountpoint=%s", p->dst->path));
+    if (!zfs_is_volume(&p->from)) {
+        strv_add(&args, "-o");
+        strv_add(&args, "canmount=noauto"); /* until it is settled */
+        strv_add(&args, "-o");
+        strv_take(&args, x_asprintf("mountpoint=%s", p->dst->path));
+    }
     add_mark(&args, ctx, p->dst, p->colour, true);
     if (zfs_set_on(ctx, p->from.name, &args, &grants, err) < 0)
         return -1;
@@ -230,6 +242,8 @@ static int make_clone(const struct driver_ctx *ctx, const struct zfs_pair *p, st
     if (zfs_change(ctx, (const char *const *)args.v, err) < 0 ||
         zfs_carry_grants(ctx, &grants, p->from.name, p->to.name, err) < 0)
         return -1;
+    if (zfs_is_volume(&p->from))
+        return zvol_mount(ctx, p->to.name, p->dst->path, &p->from_volume, err);
     return zfs_change(ctx, ZFS_ARGS("mount", p->to.name), err);
 }
 
@@ -268,8 +282,9 @@ static int zfs_settle(const struct driver_ctx *ctx, const struct spec_volume *ds
         return err_set(err, ERR_FAILED,
                        "volume '%s': '%s' is no clone of this upgrade that is mounted at '%s'",
                        dst->name, p.to.name, dst->path);
-    if (!str_eq(p.to.canmount, "on") &&
-        zfs_change(ctx, ZFS_ARGS("set", "canmount=on", p.to.name), err) < 0)
+    bool on = zfs_is_volume(&p.to) || str_eq(p.to.canmount, "on");
+    if ((zfs_is_volume(&p.to) && zfs_volume_settle(ctx, &p, err) < 0) ||
+        (!on && zfs_change(ctx, ZFS_ARGS("set", "canmount=on", p.to.name), err) < 0))
         return err_ctx(err, "volume '%s'", dst->name);
     return storage_tree_settle(ctx, dst, dst_colour, err);
 }

@@ -25,6 +25,7 @@ struct zfs_dataset {
     char available[24], referenced[24], createtxg[24], defer[8];
     char clones[1024];                                        /* of a snapshot: comma separated */
     char reservation[24], refreservation[24];                 /* bytes; "0": none */
+    char volsize[24];                                         /* of a volume; "" */
     char due_reservation[24], due_refreservation[24];         /* "": none is due */
     char service[128], colour[16], volume[128], upgrade[128]; /* our mark */
     char snapshot[128]; /* our mark on a snapshot: the upgrade */

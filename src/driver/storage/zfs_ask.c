@@ -1,16 +1,11 @@
 /* zfs(8) asked and told; its answers read. */
 #include "base/clean.h"
+#include "driver/storage/tool.h"
 #include "driver/storage/zfs.h"
 #include "sys/fault.h"
-#include "sys/proc.h"
-#include "sys/task.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define LONGEST (10 * NSEC_MIN) /* a pool that resilvers may be slow */
-#define OUTPUT_MAX (16 << 20)
 
 /* ---- its answers ---- */
 
@@ -36,6 +31,7 @@ static const struct field {
     FIELD("clones", clones, false),
     FIELD("reservation", reservation, false),
     FIELD("refreservation", refreservation, false),
+    FIELD("volsize", volsize, false),
     FIELD("changeover:service", service, true),
     FIELD("changeover:colour", colour, true),
     FIELD("changeover:volume", volume, true),
@@ -149,61 +145,16 @@ bool zfs_only_missing(const char *complaint)
 
 /* ---- running it ---- */
 
-static int program(char *buf, size_t size, struct err *err)
-{
-    if (sys_path_program("zfs", NULL, buf, size) ||
-        sys_path_program("zfs", "/usr/local/sbin:/usr/sbin:/sbin", buf, size))
-        return 0;
-    err_set(err, ERR_NOT_FOUND, "there is no program 'zfs' on this machine");
-    return err_hint(err, "apt-get install zfsutils-linux; or another driver for the volume");
-}
-
 static int run(const struct driver_ctx *ctx, const char *const *args, struct proc_result *ret,
                struct err *err)
 {
-    char exe[256];
-    cleanup_strv struct strv argv = {0}, env = {0};
-    if (program(exe, sizeof(exe), err) < 0)
-        return -1;
-    strv_add(&argv, exe);
-    for (; *args; args++)
-        strv_add(&argv, *args);
-    for (char **e = environ; e && *e; e++)
-        if (!str_starts(*e, "LC_") && !str_starts(*e, "LANG"))
-            strv_add(&env, *e);
-    strv_add(&env, "LC_ALL=C"); /* its words are read */
-    struct proc_spec p = {
-        .argv = (const char *const *)argv.v,
-        .envp = (const char *const *)env.v,
-        .timeout = LONGEST,
-        .max_output = OUTPUT_MAX,
-        .started = ctx->note_child,
-        .ctx = ctx->note_ctx,
-        .tick = ctx->poll,
-        .tick_ctx = ctx->poll_ctx,
-    };
-    return sys_proc_run(&p, ret, err);
-}
-
-static int judge(const char *const *args, const struct proc_result *r, struct err *err)
-{
-    cleanup_str struct str words = {0};
-    for (size_t i = 0; args[i]; i++)
-        str_addf(&words, " %s", args[i]);
-    if (r->interrupted)
-        return err_set(err, ERR_INTERRUPTED, "'zfs%s' was ended, as asked", str_cstr(&words));
-    if (r->timed_out)
-        return err_set(err, ERR_TIMEOUT, "'zfs%s' did not end within 10 minutes", str_cstr(&words));
-    if (r->status)
-        return err_set(err, ERR_FAILED, "'zfs%s' ended with status %d: %.1000s", str_cstr(&words),
-                       r->status, str_cstr(&r->err));
-    return 0;
+    return tool_run(ctx, "zfs", "zfsutils-linux", args, ret, err);
 }
 
 int zfs_ask(const struct driver_ctx *ctx, const char *const *args, struct str *out, struct err *err)
 {
     cleanup_proc_result struct proc_result r = {0};
-    if (run(ctx, args, &r, err) < 0 || judge(args, &r, err) < 0)
+    if (run(ctx, args, &r, err) < 0 || tool_judge("zfs", args, &r, err) < 0)
         return -1;
     if (out)
         str_add_n(out, str_cstr(&r.out), r.out.len);
@@ -237,7 +188,8 @@ int zfs_look_now(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n
     const char *const *argv = (const char *const *)args.v;
     if (run(ctx, argv, &r, err) < 0)
         return -1;
-    if (!(r.status == 1 && zfs_only_missing(str_cstr(&r.err))) && judge(argv, &r, err) < 0)
+    if (!(r.status == 1 && zfs_only_missing(str_cstr(&r.err))) &&
+        tool_judge("zfs", argv, &r, err) < 0)
         return -1;
     zfs_parse_get(str_cstr(&r.out), ret, n);
     return 0;
@@ -253,7 +205,8 @@ int zfs_below(const struct driver_ctx *ctx, const char *dataset, struct zfs_list
         ZFS_ARGS("list", "-H", "-p", "-r", "-t", "all", "-o", columns, dataset);
     if (run(ctx, args, &r, err) < 0)
         return -1;
-    if (!(r.status == 1 && zfs_only_missing(str_cstr(&r.err))) && judge(args, &r, err) < 0)
+    if (!(r.status == 1 && zfs_only_missing(str_cstr(&r.err))) &&
+        tool_judge("zfs", args, &r, err) < 0)
         return -1;
     return zfs_parse_list(str_cstr(&r.out), ret, err);
 }

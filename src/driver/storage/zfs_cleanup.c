@@ -4,6 +4,7 @@
 #include "driver/memo.h"
 #include "driver/storage/common.h"
 #include "driver/storage/zfs_foreign.h"
+#include "driver/storage/zfs_volume.h"
 #include "sys/file.h"
 #include "sys/held.h"
 
@@ -93,6 +94,8 @@ static int used_by(const struct zfs_pair *p, uint64_t dev, const char *doing, st
 static uint64_t device_of(const struct zfs_pair *p)
 {
     uint64_t dev = 0, ino;
+    if (zfs_is_volume(&p->to))
+        return 0; /* has words of its own */
     if (!str_eq(p->to.mounted, "yes") || sys_path_identity(p->dst->path, &dev, &ino, NULL) < 0)
         return 0;
     return dev;
@@ -101,6 +104,8 @@ static uint64_t device_of(const struct zfs_pair *p)
 static int unmount(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
 {
     uint64_t dev = device_of(p);
+    if (zfs_is_volume(&p->to))
+        return zfs_volume_unmount(ctx, p, err);
     if (!str_eq(p->to.mounted, "yes") || zfs_change(ctx, ZFS_ARGS("unmount", p->to.name), err) == 0)
         return 0;
     return used_by(p, dev, "unmounted", err);
@@ -146,6 +151,8 @@ static int try_destroy(const struct driver_ctx *ctx, const struct zfs_pair *p, u
         zfs_ask(ctx, ZFS_ARGS("destroy", "-n", "-v", "-p", p->to.name), &would, err) < 0 ||
         zfs_parse_destroy(str_cstr(&would), p->to.name, err) < 0)
         return -1;
+    if (zfs_is_volume(&p->to))
+        return zfs_volume_destroy(ctx, p, err);
     if (zfs_change(ctx, ZFS_ARGS("destroy", p->to.name), err) == 0)
         return 0;
     return strstr(err->msg, "busy") ? used_by(p, dev, "destroyed", err) : -1;
@@ -169,10 +176,10 @@ static int destroy_dataset(const struct driver_ctx *ctx, struct zfs_pair *p, str
     }
 }
 
-static int check_mark(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+static int may_go(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
 {
     if (zfs_mark_is(ctx, &p->to, p->dst, p->colour))
-        return 0;
+        return zfs_is_volume(&p->to) ? zfs_volume_may_go(p, err) : 0;
     return err_set(err, ERR_FOREIGN,
                    "volume '%s': the dataset '%s' does not carry our mark for %s: not touched",
                    p->dst->name, p->to.name, colour_name(p->colour));
@@ -186,7 +193,7 @@ static int remove_pair(const struct driver_ctx *ctx, struct zfs_pair *p, struct 
     if (!p->to.exists)
         return zfs_snapshot_is_ours(ctx, &p->snapshot) ? drop_snapshot(ctx, p->snapshot.name, err)
                                                        : 0;
-    if (check_mark(ctx, p, err) < 0)
+    if (may_go(ctx, p, err) < 0)
         return -1;
     if (zfs_live_is_clone(p) && (find_origin(ctx, p, &all, &origin, err) < 0 ||
                                  zfs_foreign_find(ctx, &all, p->to.name, p->from.name,
@@ -266,7 +273,7 @@ static int rename_away(const struct driver_ctx *ctx, struct zfs_pair *p, const c
     cleanup_zfs_list struct zfs_list all = {0};
     const struct zfs_entry *ignored;
     struct zfs_dataset origin = {0};
-    if (check_mark(ctx, p, err) < 0)
+    if (may_go(ctx, p, err) < 0)
         return -1;
     if (zfs_live_is_clone(p) && (find_origin(ctx, p, &all, &ignored, err) < 0 ||
                                  zfs_due_note(ctx, p, err) < 0 || promote_live(ctx, p, err) < 0))

@@ -44,6 +44,15 @@ static int give_up(const struct driver_ctx *ctx, const struct zfs_dataset *d, st
     return args.n == 2 ? 0 : zfs_change(ctx, (const char *const *)args.v, err);
 }
 
+/* A volume's own reservation is its size and what keeps account of it: more than its size may not
+ * be asked for by number. */
+static const char *refreservation_of(const struct zfs_dataset *d)
+{
+    uint64_t size = strtoull(d->volsize, NULL, 10);
+    return size && strtoull(d->due_refreservation, NULL, 10) > size ? "auto"
+                                                                    : d->due_refreservation;
+}
+
 /* 1: it could not be, for want of space or else; why says so. */
 static int give(const struct driver_ctx *ctx, const struct zfs_dataset *d, struct err *why,
                 struct err *err)
@@ -53,7 +62,7 @@ static int give(const struct driver_ctx *ctx, const struct zfs_dataset *d, struc
     if (*d->due_reservation)
         strv_take(&args, x_asprintf("reservation=%s", d->due_reservation));
     if (*d->due_refreservation)
-        strv_take(&args, x_asprintf("refreservation=%s", d->due_refreservation));
+        strv_take(&args, x_asprintf("refreservation=%s", refreservation_of(d)));
     strv_add(&args, d->name);
     if (zfs_change(ctx, (const char *const *)args.v, why) < 0)
         return 1;
@@ -103,7 +112,7 @@ void zfs_due_words(const struct zfs_dataset *d, char *buf, size_t size)
         d->name, res ? "reservation " : "", res ? a : "", res && ref ? ", " : "",
         ref ? "refreservation " : "", ref ? b : "", res ? "reservation=" : "",
         res ? d->due_reservation : "", ref ? (res ? " refreservation=" : "refreservation=") : "",
-        ref ? d->due_refreservation : "", d->name);
+        ref ? refreservation_of(d) : "", d->name);
 }
 
 int zfs_due_settle(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)

@@ -9,6 +9,23 @@ bool zfs_in_upgrade(const struct driver_ctx *ctx)
     return ctx->upgrade_id && *ctx->upgrade_id;
 }
 
+bool zfs_is_volume(const struct zfs_dataset *d)
+{
+    return str_eq(d->type, "volume");
+}
+
+static int look_volume(struct zfs_dataset *d, const char *path, struct zvol *ret, struct err *err)
+{
+    if (!zfs_is_volume(d))
+        return 0;
+    if (zvol_look(d->name, path, ret, err) < 0)
+        return -1;
+    const char *at = ret->mounted ? path : ret->elsewhere;
+    str_format(d->mounted, sizeof(d->mounted), *at ? "yes" : "no");
+    str_format(d->mountpoint, sizeof(d->mountpoint), "%s", at);
+    return 0;
+}
+
 int zfs_pair_look(const struct driver_ctx *ctx, const struct spec_volume *src,
                   const struct spec_volume *dst, enum colour colour, struct zfs_pair *ret,
                   struct err *err)
@@ -24,6 +41,9 @@ int zfs_pair_look(const struct driver_ctx *ctx, const struct spec_volume *src,
     ret->to = d[0];
     ret->from = d[1];
     ret->snapshot = d[2];
+    if (look_volume(&ret->to, dst->path, &ret->to_volume, err) < 0 ||
+        look_volume(&ret->from, src->path, &ret->from_volume, err) < 0)
+        return err_ctx(err, "volume '%s'", dst->name);
     return 0;
 }
 

@@ -3,11 +3,14 @@
 
 #include "driver/storage/ops.h"
 #include "driver/storage/zfs.h"
+#include "driver/storage/zvol.h"
 
 struct zfs_pair {
     const struct spec_volume *src, *dst;
     enum colour colour;                    /* dst's */
     struct zfs_dataset from, to, snapshot; /* snapshot: from@ours of this upgrade */
+    struct zvol from_volume, to_volume;    /* of those that are volumes; `mounted` and `mountpoint`
+                                              of the dataset then say what is mounted from it */
 };
 
 /* Reads all three; what is not there: exists = false. */
@@ -24,6 +27,7 @@ bool zfs_mark_is(const struct driver_ctx *ctx, const struct zfs_dataset *d,
                  const struct spec_volume *v, enum colour colour);
 bool zfs_of_this_upgrade(const struct driver_ctx *ctx, const struct zfs_pair *p);
 bool zfs_snapshot_is_ours(const struct driver_ctx *ctx, const struct zfs_dataset *snapshot);
+bool zfs_is_volume(const struct zfs_dataset *d);
 bool zfs_mounted_at(const struct zfs_dataset *d, const char *path);
 bool zfs_is_clone_of(const struct zfs_dataset *clone, const struct zfs_dataset *of);
 

@@ -1,0 +1,30 @@
+/* What the driver `zfs` does otherwise where the dataset is a volume. Private to it. */
+#pragma once
+
+#include "driver/storage/zfs_pair.h"
+
+/* What keeps a volume from being cloned; "" if nothing does. */
+void zfs_volume_why_not(const struct zfs_pair *p, char *ret, size_t size);
+
+/* free_bytes, and needed_bytes of a snapshot of it: one that reserves its space needs it again. */
+must_check int zfs_volume_space(const struct driver_ctx *ctx, const struct zfs_dataset *volume,
+                                uint64_t overhead, struct storage_facts *ret, struct err *err);
+
+/* From here on a clone is mounted after a reboot. */
+must_check int zfs_volume_settle(const struct driver_ctx *ctx, const struct zfs_pair *p,
+                                 struct err *err);
+
+/* Refuses what would leave the machine unable to boot. */
+must_check int zfs_volume_may_go(const struct zfs_pair *p, struct err *err);
+/* The `to` side's mount goes, now and for the next boot. */
+must_check int zfs_volume_unmount(const struct driver_ctx *ctx, const struct zfs_pair *p,
+                                  struct err *err);
+/* zfs destroy; a device that somebody looks at for a moment (udev does) is waited for. */
+must_check int zfs_volume_destroy(const struct driver_ctx *ctx, const struct zfs_pair *p,
+                                  struct err *err);
+
+/* Runs `take`, which makes the snapshots `names`, with the file systems frozen whose volumes ask
+ * for it (fsfreeze). -1: none of the snapshots is left, nothing is frozen. */
+must_check int zfs_snapshot_frozen(const struct driver_ctx *ctx, enum colour to,
+                                   const struct strv *take, const struct strv *names,
+                                   struct err *err);
