@@ -16,7 +16,7 @@ def test_ping_pong_looks_the_same_every_time(service):
         old, new = service.sides()
         version = service.next_version()
         said = service.run("prepare", "-t", version)
-        assert "was not paused" in said.stderr, said.stderr
+        assert "was paused for" in said.stderr, said.stderr
         upgrade = service.status()["upgrade"]
         for v in VOLUMES:
             assert service.graph()[f"{new}-{v}"] == f"{old}-{v}@changeover-{upgrade}"

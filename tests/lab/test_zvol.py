@@ -31,7 +31,7 @@ def test_ping_pong_of_file_systems_and_volumes(service):
     for turn in range(2):
         old, new = service.sides()
         said = service.run("prepare", "-t", service.next_version())
-        assert "was not paused" in said.stderr and "systemd does not run here" in said.stderr
+        assert "was paused for" in said.stderr and "systemd does not run here" in said.stderr
         upgrade = service.status()["upgrade"]
         txgs = zfs("get", "-H", "-p", "-o", "value", "createtxg",
                    *(f"{service.dataset(old, v)}@changeover-{upgrade}" for v in VOLUMES)).split()

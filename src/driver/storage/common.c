@@ -4,11 +4,13 @@
 #include "clone/measure.h"
 #include "clone/remove.h"
 #include "sys/btrfs.h"
+#include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/tree.h"
 #include "sys/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -381,5 +383,16 @@ int storage_tree_space(const struct driver_ctx *ctx, const struct spec_volume *v
         name_store(v->path, &space, ret->store, sizeof(ret->store), err) < 0)
         return -1;
     ret->free_bytes = space.free_bytes;
+    return 0;
+}
+
+int storage_flush(const struct spec_volume *v, nsec_t *ret_took, struct err *err)
+{
+    nsec_t began = sys_clock_mono();
+    cleanup_fd int fd = sys_open(v->path, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0 || sys_fs_sync(fd) < 0)
+        return err_sys(err, ERR_FAILED, "volume '%s': write '%s' out to disk", v->name, v->path);
+    if (ret_took)
+        *ret_took = sys_clock_mono() - began;
     return 0;
 }

@@ -34,6 +34,10 @@ storage_destroy_fn storage_tree_destroy;
 storage_mark_fn storage_tree_mark;
 storage_space_fn storage_tree_space;
 
+/* syncfs(2) of the volume's file system: all that was written there, or stored through a mapping.
+ * ret_took may be NULL. */
+must_check int storage_flush(const struct spec_volume *v, nsec_t *ret_took, struct err *err);
+
 /* 0: to be made; 1: this upgrade's clone is complete already; -1: dst is not ours. */
 must_check int storage_already(const struct driver_ctx *ctx, const struct spec_volume *dst,
                                enum colour dst_colour, struct err *err);

@@ -81,7 +81,8 @@ typedef int storage_flush_fn(const struct driver_ctx *ctx, const struct spec_vol
  * marked "copied": complete, but not yet known to be on disk. On -1 dst is absent, or marked
  * "cloning" as ours. Again: a leftover of this upgrade is removed and made anew (a second point in
  * time never mixes with the first); a complete one (ready, or copied in this boot) is kept as it
- * is. Blocks: as long as it takes, with progress events; polls ctx->poll. */
+ * is. Where a snapshot keeps the moment, it counts as copied, and settle makes the clone of it.
+ * Blocks: as long as it takes, with progress events; polls ctx->poll. */
 typedef int storage_clone_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
                              const struct spec_volume *dst, enum colour dst_colour,
                              struct seen *seen, struct err *err);

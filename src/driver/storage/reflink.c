@@ -2,27 +2,13 @@
  * one file system. */
 #include "driver/storage/common.h"
 #include "sys/file.h"
-#include "sys/tree.h"
-
-#include <fcntl.h>
-
-/* FICLONE writes a file's dirty pages out before it shares its blocks (ioctl_ficlonerange(2)): done
- * now, while nothing is paused, it leaves little to do in the pause. */
-static int flush_source(const struct spec_volume *src, struct err *err)
-{
-    cleanup_fd int fd = sys_open(src->path, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0 || sys_fs_sync(fd) < 0)
-        return err_sys(err, ERR_FAILED, "volume '%s': write '%s' out to disk", src->name,
-                       src->path);
-    return 0;
-}
 
 static int reflink_inspect(const struct driver_ctx *ctx, const struct spec_volume *src,
                            const struct spec_volume *dst, enum colour dst_colour, bool measure,
                            struct storage_facts *ret, struct err *err)
 {
     /* The clone will find its source written out, so the estimate must, too. */
-    if (measure && sys_path_kind(src->path) == SYS_DIR && flush_source(src, err) < 0)
+    if (measure && sys_path_kind(src->path) == SYS_DIR && storage_flush(src, NULL, err) < 0)
         return -1;
     return storage_tree_inspect(ctx, src, dst, dst_colour, measure, TREE_REFLINK, ret, err);
 }
@@ -32,23 +18,25 @@ static int reflink_begin(const struct driver_ctx *ctx, const struct spec_volume 
 {
     if (storage_tree_begin(ctx, src, dst, dst_colour, TREE_REFLINK, err) < 0)
         return -1;
-    return flush_source(src, err);
+    return storage_flush(src, NULL, err);
 }
 
 static int reflink_ahead(const struct driver_ctx *ctx, const struct spec_volume *src,
                          const struct spec_volume *dst, enum colour dst_colour, struct seen *seen,
                          struct err *err)
 {
-    if (flush_source(src, err) < 0)
+    if (storage_flush(src, NULL, err) < 0)
         return -1;
     return storage_tree_ahead(ctx, src, dst, dst_colour, TREE_REFLINK, seen, err);
 }
 
+/* FICLONE writes a file's dirty pages out before it shares its blocks (ioctl_ficlonerange(2)): done
+ * now, while nothing is paused, it leaves little to do in the pause. */
 static int reflink_flush(const struct driver_ctx *ctx, const struct spec_volume *src,
                          struct err *err)
 {
     (void)ctx;
-    return flush_source(src, err);
+    return storage_flush(src, NULL, err);
 }
 
 static int reflink_clone(const struct driver_ctx *ctx, const struct spec_volume *src,

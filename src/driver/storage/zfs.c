@@ -1,6 +1,9 @@
-/* Clones of ZFS file systems and volumes: instant, and sharing their blocks until they diverge.
+/* Clones of ZFS file systems and volumes, which share their blocks until they diverge.
  *
- * One snapshot command for all volumes of the upgrade is one point in time. Whose a dataset is say
+ * One snapshot command for all volumes of the upgrade is one point in time of the pool: of what was
+ * written to it. What a service has stored through a mapping, or written to the file system of a
+ * volume, is not among that until it is written out; so the source stands still for that and for
+ * the snapshot, and for nothing more: the clones are made when it goes on. Whose a dataset is say
  * user properties, set by the very command that makes it, and then the sentinel inside: a clone has
  * the source's until ours is written. Green and blue keep their names for ever: cleanup promotes
  * live where it is the clone, so that the next upgrade finds what this one found. */
@@ -13,7 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEEDED_BYTES (8 << 20) /* a clone's own metadata */
+#define NEEDED_BYTES (8 << 20)      /* a clone's own metadata */
+#define SNAPSHOT_ACT (20 * NSEC_MS) /* that the snapshot is reckoned to take, for each volume */
 
 static const char *const mark_properties[] = {"changeover:service", "changeover:colour",
                                               "changeover:volume", "changeover:upgrade"};
@@ -58,7 +62,8 @@ static void describe(const struct driver_ctx *ctx, const struct zfs_pair *p,
         ret->complete = ret->copied = false;
         if (!zfs_snapshot_is_ours(ctx, &p->snapshot) || (ret->exists && !ret->empty))
             return;
-        ret->exists = true; /* a snapshot that nothing was cloned from yet must go, too */
+        ret->copied = true; /* its moment is kept; settle makes the clone */
+        ret->exists = true;
         ret->empty = false;
         ret->owner = OWNER_OURS;
         str_format(ret->upgrade_id, sizeof(ret->upgrade_id), "%s", ctx->upgrade_id);
@@ -68,7 +73,8 @@ static void describe(const struct driver_ctx *ctx, const struct zfs_pair *p,
     ret->exists = true;
     ret->empty = false;
     ret->complete = ret->complete && inside;
-    ret->copied = ret->copied && inside;
+    ret->copied =
+        ret->complete || (zfs_of_this_upgrade(ctx, p) && zfs_snapshot_is_ours(ctx, &p->snapshot));
     ret->owner = zfs_mark_is(ctx, d, p->dst, p->colour) ? OWNER_OURS
                  : zfs_marked(d)                        ? OWNER_FOREIGN
                                                         : OWNER_NONE;
@@ -81,6 +87,17 @@ static void describe(const struct driver_ctx *ctx, const struct zfs_pair *p,
                    zfs_marked(d) ? "dataset %.100s is marked as %.60s, %.8s, volume %.60s"
                                  : "dataset %.100s carries no mark of ours",
                    d->name, d->service, d->colour, d->volume);
+}
+
+/* What is on disk already takes no time in the pause. */
+static int measure_flush(const struct spec_volume *src, struct storage_facts *ret, struct err *err)
+{
+    nsec_t first = 0, second = 0;
+    if (storage_flush(src, &first, err) < 0 || storage_flush(src, &second, err) < 0)
+        return -1;
+    ret->estimate_ns = first;
+    ret->pause_ns = second + SNAPSHOT_ACT;
+    return 0;
 }
 
 static int zfs_inspect(const struct driver_ctx *ctx, const struct spec_volume *src,
@@ -109,6 +126,8 @@ static int zfs_inspect(const struct driver_ctx *ctx, const struct spec_volume *s
         ret->bytes = strtoull(p.from.referenced, NULL, 10);
         ret->needed_bytes = NEEDED_BYTES;
     }
+    if (measure && ret->supported && measure_flush(src, ret, err) < 0)
+        return -1;
     if (measure && zfs_is_volume(&p.from))
         return zfs_volume_space(ctx, &p.from, NEEDED_BYTES, ret, err);
     return 0;
@@ -116,16 +135,15 @@ static int zfs_inspect(const struct driver_ctx *ctx, const struct spec_volume *s
 
 /* ---- clone ---- */
 
+/* 1: the clone of this upgrade is complete. */
 static int already(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
 {
     struct sentinel want = storage_mark_of(ctx, p->dst, p->colour, true), found;
     if (!zfs_in_upgrade(ctx))
         return err_set(err, ERR_USAGE, "clone volume '%s': not inside an upgrade", p->dst->name);
-    if (!zfs_of_this_upgrade(ctx, p) || !zfs_mounted_at(&p->to, p->dst->path) ||
-        sentinel_look(p->dst->path, &want, &found, NULL) != SENTINEL_OURS)
-        return 0;
-    return found.state == SENTINEL_READY ||
-           (found.state == SENTINEL_COPIED && sentinel_this_boot(&found));
+    return zfs_of_this_upgrade(ctx, p) && zfs_mounted_at(&p->to, p->dst->path) &&
+           sentinel_look(p->dst->path, &want, &found, NULL) == SENTINEL_OURS &&
+           found.state == SENTINEL_READY;
 }
 
 static int make_room(const struct driver_ctx *ctx, struct zfs_pair *p, struct err *err)
@@ -166,24 +184,34 @@ static int zfs_begin(const struct driver_ctx *ctx, const struct spec_volume *src
     return done < 0 ? -1 : done ? 0 : make_room(ctx, &p, err);
 }
 
-/* A clone that a try before this one made belongs to a point in time that will not be the others':
- * away with it. */
+/* What a try before this one made belongs to a point in time that will not be the others': away
+ * with it. */
 static int zfs_ahead(const struct driver_ctx *ctx, const struct spec_volume *src,
                      const struct spec_volume *dst, enum colour dst_colour, struct seen *seen,
                      struct err *err)
 {
-    (void)seen;
     struct zfs_pair p;
-    if (zfs_pair_look(ctx, src, dst, dst_colour, &p, err) < 0)
+    nsec_t took = 0;
+    if (zfs_pair_look(ctx, src, dst, dst_colour, &p, err) < 0 ||
+        ((p.to.exists || zfs_snapshot_is_ours(ctx, &p.snapshot)) && make_room(ctx, &p, err) < 0))
         return -1;
-    return p.to.exists || zfs_snapshot_is_ours(ctx, &p.snapshot) ? make_room(ctx, &p, err) : 0;
+    seen_begin(seen);
+    int r = storage_flush(src, &took, err);
+    seen_end(seen, r == 0, took, took);
+    return r;
 }
 
-/* All that the upgrade clones, in one command: ZFS takes them in one transaction of the pool. */
-static int snapshot_all(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+static int zfs_flush(const struct driver_ctx *ctx, const struct spec_volume *src, struct err *err)
+{
+    (void)ctx;
+    return storage_flush(src, NULL, err);
+}
+
+/* The snapshots of all that the upgrade clones. out: what was written to it is written out, too. */
+static int names_of_all(const struct driver_ctx *ctx, const struct zfs_pair *p, bool out,
+                        struct strv *ret, struct err *err)
 {
     const struct spec *from = ctx->side[colour_other(p->colour)];
-    cleanup_strv struct strv names = {0}, take = {0}, hold = {0};
     size_t pool = strcspn(p->from.name, "/");
     for (size_t i = 0; i < from->volumes_n; i++) {
         const struct spec_volume *v = &from->volumes[i],
@@ -195,20 +223,43 @@ static int snapshot_all(const struct driver_ctx *ctx, const struct zfs_pair *p, 
                            "'%s' and '%s' lie in different pools: there is no snapshot of both at "
                            "one point in time",
                            v->dataset, p->from.name);
-        strv_take(&names, x_asprintf("%s@" ZFS_SNAPSHOT "%s", v->dataset, ctx->upgrade_id));
+        if (out && storage_flush(v, NULL, err) < 0)
+            return -1;
+        strv_take(ret, x_asprintf("%s@" ZFS_SNAPSHOT "%s", v->dataset, ctx->upgrade_id));
     }
+    return 0;
+}
+
+/* In one command: ZFS takes them in one transaction of the pool. */
+static int snapshot_all(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+{
+    cleanup_strv struct strv names = {0}, take = {0};
+    if (names_of_all(ctx, p, true, &names, err) < 0)
+        return -1;
     strv_add(&take, "snapshot");
     strv_add(&take, "-o");
     strv_take(&take, x_asprintf(ZFS_MARK_SNAPSHOT "=%s", ctx->upgrade_id));
-    strv_add(&hold, "hold");
-    strv_add(&hold, ZFS_HOLD);
-    for (size_t i = 0; i < names.n; i++) {
+    for (size_t i = 0; i < names.n; i++)
         strv_add(&take, names.v[i]);
-        strv_add(&hold, names.v[i]);
-    }
     if (zfs_snapshot_frozen(ctx, p->colour, &take, &names, err) < 0)
         return -1;
     zfs_memo_snapshots(ctx, &names);
+    return 0;
+}
+
+static int hold_all(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+{
+    cleanup_strv struct strv names = {0}, others = {0}, hold = {0};
+    bool ours = false;
+    if (zfs_holds(ctx, p->snapshot.name, &ours, &others, err) < 0 ||
+        (!ours && names_of_all(ctx, p, false, &names, err) < 0))
+        return -1;
+    if (ours)
+        return 0;
+    strv_add(&hold, "hold");
+    strv_add(&hold, ZFS_HOLD);
+    for (size_t i = 0; i < names.n; i++)
+        strv_add(&hold, names.v[i]);
     return zfs_change(ctx, (const char *const *)hold.v, err);
 }
 
@@ -223,6 +274,7 @@ static void add_mark(struct strv *args, const struct driver_ctx *ctx, const stru
     }
 }
 
+/* Each part only if it is not there yet: a try before this one may have been killed anywhere. */
 static int make_clone(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
 {
     cleanup_zfs_grants struct zfs_grants grants = {0};
@@ -239,14 +291,17 @@ static int make_clone(const struct driver_ctx *ctx, const struct zfs_pair *p, st
         return -1;
     strv_add(&args, p->snapshot.name);
     strv_add(&args, p->to.name);
-    if (zfs_change(ctx, (const char *const *)args.v, err) < 0 ||
+    if ((!p->to.exists && zfs_change(ctx, (const char *const *)args.v, err) < 0) ||
         zfs_carry_grants(ctx, &grants, p->from.name, p->to.name, err) < 0)
         return -1;
+    if (p->to.exists && zfs_mounted_at(&p->to, p->dst->path))
+        return 0;
     if (zfs_is_volume(&p->from))
         return zvol_mount(ctx, p->to.name, p->dst->path, &p->from_volume, err);
     return zfs_change(ctx, ZFS_ARGS("mount", p->to.name), err);
 }
 
+/* The moment; the clone itself is settle's. */
 static int zfs_clone(const struct driver_ctx *ctx, const struct spec_volume *src,
                      const struct spec_volume *dst, enum colour dst_colour, struct seen *seen,
                      struct err *err)
@@ -264,11 +319,25 @@ static int zfs_clone(const struct driver_ctx *ctx, const struct spec_volume *src
     if (p.snapshot.exists && !zfs_snapshot_is_ours(ctx, &p.snapshot))
         return err_set(err, ERR_FOREIGN, "clone volume '%s': somebody else's snapshot '%s'",
                        dst->name, p.snapshot.name);
-    if ((!p.snapshot.exists && snapshot_all(ctx, &p, err) < 0) || make_clone(ctx, &p, err) < 0)
+    if (!p.snapshot.exists && snapshot_all(ctx, &p, err) < 0)
         return err_ctx(err, "clone volume '%s'", dst->name);
-    struct sentinel owner = storage_mark_of(ctx, dst, dst_colour, true);
+    return 0;
+}
+
+/* What lies in the snapshot is on disk, in whatever boot it was taken. */
+static int finish_clone(const struct driver_ctx *ctx, struct zfs_pair *p, struct err *err)
+{
+    const struct spec_volume *src = p->src, *dst = p->dst;
+    if (!zfs_snapshot_is_ours(ctx, &p->snapshot) || (p->to.exists && !zfs_of_this_upgrade(ctx, p)))
+        return err_set(err, ERR_FAILED,
+                       "volume '%s': there is neither a snapshot nor a clone of this upgrade",
+                       dst->name);
+    struct sentinel owner = storage_mark_of(ctx, dst, p->colour, true);
     owner.state = SENTINEL_COPIED;
-    return sentinel_write(dst->path, &owner, err);
+    if (hold_all(ctx, p, err) < 0 || make_clone(ctx, p, err) < 0 ||
+        sentinel_write(dst->path, &owner, err) < 0)
+        return err_ctx(err, "clone volume '%s'", dst->name);
+    return zfs_pair_look(ctx, src, dst, p->colour, p, err);
 }
 
 /* From here on it is mounted after a reboot. */
@@ -276,12 +345,12 @@ static int zfs_settle(const struct driver_ctx *ctx, const struct spec_volume *ds
                       enum colour dst_colour, struct err *err)
 {
     struct zfs_pair p;
-    if (zfs_pair_look(ctx, dst, dst, dst_colour, &p, err) < 0)
+    const struct spec_volume *src = zfs_other_side(ctx, dst, dst_colour);
+    if (zfs_pair_look(ctx, src ? src : dst, dst, dst_colour, &p, err) < 0)
         return -1;
-    if (!zfs_of_this_upgrade(ctx, &p) || !zfs_mounted_at(&p.to, dst->path))
-        return err_set(err, ERR_FAILED,
-                       "volume '%s': '%s' is no clone of this upgrade that is mounted at '%s'",
-                       dst->name, p.to.name, dst->path);
+    int done = already(ctx, &p, err);
+    if (done < 0 || (!done && finish_clone(ctx, &p, err) < 0))
+        return -1;
     bool on = zfs_is_volume(&p.to) || str_eq(p.to.canmount, "on");
     if ((zfs_is_volume(&p.to) && zfs_volume_settle(ctx, &p, err) < 0) ||
         (!on && zfs_change(ctx, ZFS_ARGS("set", "canmount=on", p.to.name), err) < 0))
@@ -325,10 +394,11 @@ static int zfs_mark(const struct driver_ctx *ctx, const struct spec_volume *v, e
 
 const struct storage_ops storage_zfs = {
     .name = "zfs",
-    .caps = STORAGE_INSTANT | STORAGE_SHARES,
+    .caps = STORAGE_SHARES | STORAGE_AT_ONCE,
     .inspect = zfs_inspect,
     .begin = zfs_begin,
     .ahead = zfs_ahead,
+    .flush = zfs_flush,
     .clone = zfs_clone,
     .settle = zfs_settle,
     .destroy = zfs_destroy,
