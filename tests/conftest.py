@@ -51,11 +51,11 @@ def tool():
 @pytest.fixture(params=binaries(), ids=lambda b: b[0])
 def host(request, tmp_path, tool):
     """Two small backends behind a Caddy, each of those that there are in turn (lib.proxied)."""
-    block = take_block()
+    binary, block = request.param[1](), take_block()
     admin, front, other, g, b, which, pg, pb = (block.take() for _ in range(8))
     text = f"{{\n\tadmin 127.0.0.1:{admin}\n}}\n" + OTHER_SITE % other
     with Backend(g, "green-1") as green, Backend(b, "blue-1") as blue, \
-            Caddy(text, admin, request.param[1]()) as caddy:
+            Caddy(text, admin, binary) as caddy:
         h = Host(tmp_path, tool, caddy, (which, pg, pb), (green, blue), front)
         h.other, h.caddy_name = other, request.param[0]
         yield h

@@ -4,6 +4,7 @@
         caddy.path          the Caddyfile that it runs
         caddy.dir           a directory that its user may search; flags go below it
 """
+import functools
 import http.client
 import os
 import pathlib
@@ -11,6 +12,8 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+
+import pytest
 
 from .waiting import wait_for
 
@@ -23,20 +26,21 @@ def server_path(name):
     return pathlib.Path(done.stdout.strip()) / "usr" / "bin" / name
 
 
+@functools.cache
 def new_caddy():
-    """A Caddy of 2.11.2 or later, if this machine has one: CHANGEOVER_CADDY_NEW, or caddy-new/caddy in the cache."""
-    cache = os.environ.get("CHANGEOVER_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "changeover")
-    path = pathlib.Path(os.environ.get("CHANGEOVER_CADDY_NEW") or os.path.join(cache, "caddy-new", "caddy"))
-    return path if path.exists() else None
+    """A Caddy of 2.11.2 or later: CHANGEOVER_CADDY_NEW ("none": there is none), else Debian sid's, fetched on the first use.
+    None where it cannot be had."""
+    given = os.environ.get("CHANGEOVER_CADDY_NEW")
+    if not given:
+        done = subprocess.run([ROOT / "scripts" / "get-servers", "new"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        given = done.stdout.strip() + "/usr/bin/caddy" if done.returncode == 0 else "none"
+    return pathlib.Path(given) if os.path.exists(given) else None
 
 
 def binaries():
-    """[(version word, function that gives the path)] of the Caddys to test with."""
-    found = [("debian", lambda: server_path("caddy"))]
-    if new_caddy():
-        found.append(("new", new_caddy))
-    return found
+    """[(version word, function that gives the path)] of the Caddys to test with; it skips the test where there is none."""
+    return [("debian", lambda: server_path("caddy")),
+            ("new", lambda: new_caddy() or pytest.skip("no newer Caddy can be had here: scripts/get-servers new"))]
 
 
 def unprivileged():
