@@ -311,6 +311,7 @@ int cmd_ask(const struct cmd_call *call, const char *question, struct err *err)
         return err_hint(err, "the same command with -y");
     }
     fprintf(stderr, "%s [y/N] ", question);
+    fflush(stderr); /* no line yet, and somebody must read it */
     char line[16] = "";
     if (!fgets(line, sizeof(line), stdin))
         return 1;

@@ -249,7 +249,7 @@ static int watch(const struct cmd_call *call, struct probe *p, struct until *unt
         show_progress(r);
     }
     if (show)
-        fputs("\r\033[K", stderr);
+        fputs("\r\033[K", stderr), fflush(stderr);
     if (show && sys_interrupted())
         fputs("waiting for the requests in flight\n", stderr);
     return over < 0 ? -1 : 0;

@@ -85,11 +85,11 @@ def test_verified_where_asked(busy, tmpfs):
     assert prepared(busy, tmpfs, "copy", verify=True)[0] == []
 
 
-@pytest.mark.parametrize("place, driver", [("tmpfs", "copy"), ("xfs", "reflink"), ("btrfs", "btrfs")])
+# not btrfs: its snapshots take milliseconds, so that one in six is torn, not each
+@pytest.mark.parametrize("place, driver", [("tmpfs", "copy"), ("xfs", "reflink")])
 def test_without_the_freeze_it_is_not(busy, place, driver, request):
     wrong, said = prepared(busy, request.getfixturevalue(place), driver, consistency="none")
-    # two snapshots of btrfs differ in the names for certain, one by itself in what was written now and then
-    assert any(w.startswith(("stored", "brief", "written") + ("names",) * (driver == "btrfs")) for w in wrong), wrong
+    assert any(w.startswith(("stored", "brief", "written")) for w in wrong), wrong
     assert "was paused" not in said
 
 
