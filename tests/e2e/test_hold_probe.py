@@ -173,7 +173,7 @@ def test_a_request_that_is_executed_twice_breaks_a_limit():
                                    text=True)
         wait_for(lambda: query(service, "SELECT 1 FROM steps WHERE step='promote/bake'"), "the bake", SLOW)
         log = service.dir / "requests-blue.log"
-        line = wait_for(lambda: [li for li in log.read_text().splitlines() if li.split()[0] == "getSlot" and len(li.split()[1]) > 9],
+        line = wait_for(lambda: [li for li in log.read_text().splitlines() if li.split()[0] == "getSlot" and li.split()[1].isdigit()],
                         "a request of the probe", SLOW)[0]    # a whole line: the last one may be half written
         with open(log, "a") as f:
             f.write(line + "\n")
