@@ -249,6 +249,20 @@ int storage_tree_begin(const struct driver_ctx *ctx, const struct spec_volume *s
 }
 
 /* One pass, the first of this process or a further one, verified if the spec asks for it. */
+/* What was cloned and how fast; further passes are over what changed. */
+static void say_cloned(const struct tree_options *o, const char *volume,
+                       const struct tree_result *res)
+{
+    const struct storage_run *run = o->ctx;
+    char bytes[24], rate[24], took[24];
+    double seconds = (double)res->took / 1e9;
+    event_note(run->ctx->sink, "volume %s: %llu files, %s in %s, %s/s", volume,
+               (unsigned long long)res->files, str_bytes(bytes, sizeof(bytes), res->bytes),
+               clock_words(took, sizeof(took), res->took),
+               str_bytes(rate, sizeof(rate),
+                         seconds > 0 ? (uint64_t)((double)res->bytes / seconds) : res->bytes));
+}
+
 static int pass(const struct spec_volume *src, const struct spec_volume *dst,
                 const struct tree_options *o, struct err *err)
 {
@@ -258,6 +272,8 @@ static int pass(const struct spec_volume *src, const struct spec_volume *dst,
                      : tree_clone(src->path, dst->path, o, &res, err);
     if (ok == 0 && src->verify)
         ok = tree_verify(src->path, dst->path, o, NULL, err);
+    if (ok == 0 && !further)
+        say_cloned(o, src->name, &res);
     return ok < 0 ? err_ctx(err, "volume '%s'", src->name) : 0;
 }
 
