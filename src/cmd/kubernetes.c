@@ -21,9 +21,9 @@ static const struct {
     /* the pod and its containers; a sidecar's image and the record of it; the pod that looks
      * whether the node has an image */
     {"", "pods", "get list watch patch create delete"},
-    {"", "pods/exec", "get create"}, /* the version command; older servers ask for get */
-    {"apps", "deployments", "get"},  /* what the template says */
-    {"apps", "replicasets", "get"},
+    {"", "pods/exec", "get create"},      /* the version command; older servers ask for get */
+    {"apps", "deployments", "get patch"}, /* what the template says; --update-template */
+    {"apps", "replicasets", "get patch"},
     {"", "nodes", "get", true}, /* the kubelet's version */
 };
 

@@ -27,6 +27,12 @@ static const struct cmd_option options[] = {
     {"version-command", 0, "COMMAND",
      "must end with 0 in the new container; words without a shell"},
     {"expect", 0, "TEXT", "what the version command must print"},
+    {"exit-command", 0, "COMMAND",
+     "run in a sidecar whose kubelet ignores a new image (1.29 to 1.31), so that it ends"},
+    {"tunnel", 0, "LINK",
+     "must be as before, its addresses and routes too, or none (of a doublezerod: doublezero0)"},
+    {"update-template", 0, NULL,
+     "the Deployment's template gets the image too, and the pod is not made anew"},
     {NULL},
 };
 
@@ -102,13 +108,16 @@ static void add_row(const struct sidecar_pod *p, const char *name, struct rows *
 static void add_words(const struct sidecar_pod *p, const char *name, struct str *out)
 {
     struct sidecar_container c;
+    char whom[64];
     const char *template = sidecar_template_image(p, name);
     cleanup_json json_t *record = sidecar_record(p->object, name);
     if (sidecar_find(p->object, name, &c, NULL) < 0)
         return;
     if (template && !str_eq(template, c.wanted))
-        str_addf(out, "%s: a pod made anew has %s again: that is what Deployment '%s' says\n", name,
-                 template, p->deployment);
+        str_addf(out, "%s: a pod made anew has %s again: that is what %s '%s' says\n", name,
+                 template,
+                 sidecar_paused(p, whom) ? "the ReplicaSet of the paused Deployment" : "Deployment",
+                 p->deployment);
     if (!c.up && c.lives)
         str_addf(out, "%s does not run: %s\n", name, c.why);
     const char *from = json_string_value(json_object_get(record, "from"));
@@ -128,6 +137,7 @@ static int run_status(const struct cmd_call *call, struct kube *k, struct err *e
     cleanup_str struct str out = {0}, words = {0};
     struct sidecar_target target;
     struct sidecar_container c;
+    char whom[64];
     if (take_target(call, &target, err) < 0 || sidecar_look(k, &target, &p, err) < 0)
         return -1;
     if (call->argc > 1 && sidecar_find(p.object, call->argv[1], &c, err) < 0)
@@ -144,12 +154,18 @@ static int run_status(const struct cmd_call *call, struct kube *k, struct err *e
             add_words(&p, name, &words);
         }
     }
+    bool paused = sidecar_paused(&p, whom);
     if (call->json) {
-        print_json(json_pack("{s:s, s:s, s:s, s:s, s:o}", "pod", p.name, "namespace", p.ns, "node",
-                             p.node, "deployment", p.deployment, "containers", rows_json(&t)));
+        print_json(json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:o}", "pod", p.name, "namespace",
+                             p.ns, "node", p.node, "deployment", p.deployment, "paused", paused,
+                             "paused_for", whom, "containers", rows_json(&t)));
         return 0;
     }
     str_addf(&out, "pod %s/%s on node %s\n", p.ns, p.name, p.node);
+    if (paused)
+        str_addf(&words, "Deployment '%s' is paused by %s%s%s\n", p.deployment,
+                 *whom ? "changeover, for " : "somebody else", whom,
+                 *whom ? ": the same command with --update-template goes on" : "");
     rows_print(&t, &out);
     printf("%s%s", str_cstr(&out), str_cstr(&words));
     return 0;
@@ -165,19 +181,33 @@ static int take_time(const struct cmd_call *call, const char *name, nsec_t *ret,
     return 0;
 }
 
-/* At blanks; the words live as long as *store. */
-static int split(const char *command, char **store, const char *words[WORDS + 1], struct err *err)
+/* A command of the user's, split at blanks. */
+struct command {
+    char *store;
+    const char *words[WORDS + 1];
+};
+
+static void command_done(struct command *c)
+{
+    free(c->store);
+}
+
+/* *ret_words stays NULL where the option is not given. */
+static int split(const struct cmd_call *call, const char *option, struct command *c,
+                 const char *const **ret_words, struct err *err)
 {
     size_t n = 0;
-    *store = x_strdup(command);
-    for (char *p = *store, *word; (word = strsep(&p, " "));) {
+    if (!cmd_option(call, option))
+        return 0;
+    c->store = x_strdup(cmd_option(call, option));
+    for (char *p = c->store, *word; (word = strsep(&p, " "));) {
         if (*word && n == WORDS)
-            return err_set(err, ERR_USAGE, "--version-command: more than %d words", WORDS);
+            return err_set(err, ERR_USAGE, "--%s: more than %d words", option, WORDS);
         if (*word)
-            words[n++] = word;
+            c->words[n++] = word;
     }
-    words[n] = NULL;
-    return n ? 0 : err_set(err, ERR_USAGE, "--version-command: which?");
+    *ret_words = c->words;
+    return n ? 0 : err_set(err, ERR_USAGE, "--%s: which?", option);
 }
 
 static void print_result(const struct cmd_call *call, const struct sidecar_result *r)
@@ -185,11 +215,13 @@ static void print_result(const struct cmd_call *call, const struct sidecar_resul
     char took[24];
     const char *name = call->argv[1];
     if (call->json) {
-        print_json(json_pack(
-            "{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:b, s:b, s:s*}", "pod", r->pod, "container",
-            name, "from", r->from, "to", r->to, "id", r->id, "image_id", r->image_id, "restarts",
-            r->restarts, "seconds", (double)r->took / 1e9, "changed", !r->nothing && !call->dry_run,
-            "dry_run", call->dry_run, "template", *r->template_image ? r->template_image : NULL));
+        print_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:b, s:b, s:s*, s:b, s:s*}",
+                             "pod", r->pod, "container", name, "from", r->from, "to", r->to, "id",
+                             r->id, "image_id", r->image_id, "restarts", r->restarts, "seconds",
+                             (double)r->took / 1e9, "changed", !r->nothing && !call->dry_run,
+                             "dry_run", call->dry_run, "template",
+                             *r->template_image ? r->template_image : NULL, "template_updated",
+                             r->template_updated, "tunnel", *r->tunnel ? r->tunnel : NULL));
         return;
     }
     if (call->dry_run && !r->nothing)
@@ -200,9 +232,15 @@ static void print_result(const struct cmd_call *call, const struct sidecar_resul
     else
         printf("%s of pod %s: %s -> %s, ready after %s; every other container as before\n", name,
                r->pod, r->from, r->to, clock_words(took, sizeof(took), r->took));
-    if (*r->template_image)
-        printf("a pod made anew runs %s again: so the Deployment's template says\n",
-               r->template_image);
+    if (*r->tunnel)
+        printf("tunnel %s: its link, addresses and routes as before (%zu)\n", r->tunnel,
+               r->tunnel_lines);
+    if (r->template_updated)
+        printf("the Deployment's template has it too, and the pod was not made anew\n");
+    else if (*r->template_image)
+        printf("a pod made anew runs %s again: so the Deployment's template says%s\n",
+               r->template_image,
+               call->dry_run ? "" : " (--update-template changes it, and keeps the pod)");
 }
 
 typedef int change_fn(struct kube *k, const struct sidecar_target *t,
@@ -217,22 +255,25 @@ static int run_change(const struct cmd_call *call, struct kube *k, change_fn *fn
                                  .image = cmd_option(call, "image"),
                                  .trust_image = cmd_option(call, "trust-image"),
                                  .proof_text = cmd_option(call, "expect"),
+                                 .tunnel = cmd_option(call, "tunnel"),
+                                 .update_template = cmd_option(call, "update-template"),
                                  .dry_run = call->dry_run};
-    const char *words[WORDS + 1], *command = cmd_option(call, "version-command");
-    cleanup_free char *store = NULL;
+    cleanup(command_done) struct command proof = {0}, end = {0};
     struct terminal term;
     if (!how.name)
         return err_set(err, ERR_USAGE, "sidecar %s: which container?", call->argv[0]);
     if ((fn == sidecar_upgrade) != (how.image != NULL))
         return err_set(err, ERR_USAGE, "sidecar %s: %s", call->argv[0],
                        how.image ? "--image belongs to upgrade" : "--image IMAGE is missing");
-    if (how.proof_text && !command)
+    if (how.proof_text && !cmd_option(call, "version-command"))
         return err_set(err, ERR_USAGE, "--expect belongs to --version-command");
     if (take_target(call, &target, err) < 0 || take_time(call, "timeout", &how.timeout, err) < 0 ||
         take_time(call, "settle", &how.settle, err) < 0 ||
-        (command && split(command, &store, words, err) < 0))
+        split(call, "version-command", &proof, &how.proof, err) < 0 ||
+        split(call, "exit-command", &end, &how.exit, err) < 0)
         return -1;
-    how.proof = command ? words : NULL;
+    if (str_eq(how.tunnel, "none"))
+        how.tunnel = "";
     terminal_init(&term, stderr, call->quiet, call->verbose > 0);
     how.sink = call->json ? jsonlines_sink(stderr) : terminal_sink(&term);
     int status = fn(k, &target, &how, &r, err);
@@ -271,9 +312,10 @@ const struct cmd_row cmd_sidecar = {
     .options = options,
     .help = "NAME: a native sidecar (an init container with restartPolicy: Always), or any other "
             "container that lives.\n"
-            "The node's kubelet must be 1.32 or later for a sidecar. If the new one does not come "
-            "up, the old image goes\n"
-            "back by itself. What the Deployment's template says is not changed: a pod made anew "
-            "has that image again.",
+            "The node's kubelet must be 1.32 or later for a sidecar, or --exit-command be given. "
+            "If the new one does not come\n"
+            "up, the old image goes back by itself. What the Deployment's template says is changed "
+            "by --update-template only:\n"
+            "else a pod made anew has that image again.",
     .run = run,
 };

@@ -48,6 +48,9 @@ static inline void kube_close_p(struct kube **k)
 /* While it is held, poll is not asked: for what must be done on the way out. */
 void kube_hold_poll(struct kube *k, bool hold);
 
+/* Waits, with poll. ERR_INTERRUPTED. */
+must_check int kube_pause(struct kube *k, nsec_t ns, struct err *err);
+
 const struct kubeconfig *kube_config(const struct kube *k); /* borrowed */
 
 /* How the last call ended, also a good one. */

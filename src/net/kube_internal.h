@@ -79,8 +79,6 @@ void kube_setup(struct kube *k, CURL *c, const char *path, struct curl_slist **h
 /* The end was asked for. */
 bool kube_interrupted(const struct kube *k);
 
-/* Waits, with poll. ERR_INTERRUPTED. */
-must_check int kube_pause(struct kube *k, nsec_t ns, struct err *err);
 /* The next pause of a row of tries: doubles up to 5 s, and is never quite the same. */
 nsec_t kube_backoff(unsigned tries);
 

@@ -34,9 +34,9 @@ def images(build, tmp_path_factory):
 class Service:
     """A Deployment with a sidecar and a main container, and the tool with the account's rights."""
 
-    def __init__(self, cluster, ns, images, tool, config, side="side", main="app"):
+    def __init__(self, cluster, ns, images, tool, config, side="side", main="app", **spec):
         self.cluster, self.ns, self.images, self.tool, self.config = cluster, ns, images, tool, config
-        template = kubernetes.pod("web", images["v1"], sidecar=(images["v1"], "/run"), hostNetwork=False)
+        template = kubernetes.pod("web", images["v1"], sidecar=(images["v1"], "/run"), **{"hostNetwork": False, **spec})
         template["spec"]["containers"][0].update(command=["/run"], name=main)
         template["spec"]["initContainers"][0]["name"] = side
         template["spec"]["initContainers"].insert(0, {"name": "once", "image": images["v1"], "imagePullPolicy": "Never",
@@ -118,22 +118,206 @@ ip route | grep doublezero0 # assert: routes present
 """
 
 
-def test_the_first_users_step_2(own, ns, images, tool, build, config, tmp_path):
-    service = Service(own, ns, images, tool, config, side="doublezerod", main="agave-validator")
+def make_tunnel():
+    """A link of that name, with an address and a route."""
+    kubernetes.run("ip", "link", "add", "doublezero0", "type", "veth", "peer", "name", "doublezero1")
+    for link in ("doublezero0", "doublezero1"):
+        kubernetes.run("ip", "link", "set", link, "up")
+    kubernetes.run("ip", "address", "add", "10.7.0.2/31", "dev", "doublezero0")
+    kubernetes.run("ip", "route", "add", "203.0.113.0/24", "dev", "doublezero0")
+
+
+@pytest.fixture
+def tunnel(own):
+    make_tunnel()
+    yield
+    subprocess.run(["ip", "link", "del", "doublezero0"], check=False)
+
+
+def test_the_first_users_step_2(own, ns, images, tool, build, config, tunnel, tmp_path):
+    service = Service(own, ns, images, tool, config, side="doublezerod", main="agave-validator", hostNetwork=True)
     (tmp_path / "kubectl").write_text(f'#!/bin/sh\nexec {kubernetes.HERE}/cluster kubectl "$@"\n')
     (tmp_path / "kubectl").chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "ns": ns, "pod": service.name}
     upgrade = [build / "src/changeover", *service.argv("upgrade", "doublezerod", "--image", images["v2"])]
-    kubernetes.run("ip", "link", "add", "doublezero0", "type", "veth", "peer", "name", "doublezero1")
-    try:
-        for link in ("doublezero0", "doublezero1"):
-            kubernetes.run("ip", "link", "set", link, "up")
-        kubernetes.run("ip", "route", "add", "203.0.113.0/24", "dev", "doublezero0")
-        done = subprocess.run(["bash", "-euc", STEP_2, "step-2", *upgrade], env=env, capture_output=True, text=True, timeout=120)
-    finally:
-        kubernetes.run("ip", "link", "del", "doublezero0")
+    done = subprocess.run(["bash", "-euc", STEP_2, "step-2", *upgrade], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "203.0.113.0/24 dev doublezero0" in done.stdout
+    assert "tunnel doublezero0: its link, addresses and routes as before (4)" in done.stdout  # looked at without being asked
+
+
+# --- the tunnel ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def daemon(own, ns, images, tool, config, tunnel):
+    """A pod in the network of its host, with a sidecar that is not called doublezerod."""
+    return Service(own, ns, images, tool, config, hostNetwork=True)
+
+
+def while_it_is_changed(service, build, what, *args):
+    """The upgrade's result; what() is done once the new container is there, before it is proved."""
+    argv = [build / "src/changeover", *service.argv("upgrade", "side", "--image", service.images["v2"], "--settle", "4s", *args)]
+    with subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        wait_for(lambda: service.side()["image"] == service.images["v2"], "the patch has its effect", timeout=60, interval=0.1)
+        what()
+        out, err = p.communicate(timeout=120)
+    return subprocess.CompletedProcess(argv, p.returncode, out, err)
+
+
+def test_a_tunnel_that_is_lost_is_said_and_looked_at_again(daemon, build):
+    def lose():
+        kubernetes.run("ip", "route", "del", "203.0.113.0/24", "dev", "doublezero0")
+        kubernetes.run("ip", "address", "del", "10.7.0.2/31", "dev", "doublezero0")
+
+    lost = while_it_is_changed(daemon, build, lose, "--tunnel", "doublezero0", "--timeout", "8s")
+    assert lost.returncode == 3, lost.stderr
+    assert "the new container runs, every other one is as before" in lost.stderr
+    assert "the tunnel 'doublezero0' is not as before: missing: 'address 10.7.0.2/31', 'route 10.7.0.2/31" in lost.stderr
+    assert "'route 203.0.113.0/24 proto 3'" in lost.stderr
+    assert daemon.side(daemon.untouched())["image"] == daemon.images["v2"]  # it did not go back: that mends no tunnel
+    assert "and it is not proved" in daemon.do("status").stdout
+    kubernetes.run("ip", "address", "add", "10.7.0.2/31", "dev", "doublezero0")
+    kubernetes.run("ip", "route", "add", "203.0.113.0/24", "dev", "doublezero0")
+    again = daemon.upgrade("v2", "--tunnel", "doublezero0")
+    assert again.returncode == 0 and "tunnel doublezero0: its link, addresses and routes as before (4)" in again.stdout, again.stderr
+    assert daemon.side(daemon.untouched())["restartCount"] == 1
+
+
+def test_a_tunnel_that_comes_back_is_waited_for(daemon, build):
+    def flap():
+        kubernetes.run("ip", "link", "del", "doublezero0")
+        shown = daemon.do("status")  # takes its time
+        make_tunnel()
+        assert shown.returncode == 0
+
+    done = while_it_is_changed(daemon, build, flap, "--tunnel", "doublezero0", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["tunnel"] == "doublezero0"
+
+
+@pytest.mark.parametrize("args, status, words", [
+    (("--tunnel", "nolink0"), 1, "there is no link 'nolink0' on this host; nothing was changed"),
+    (("--tunnel", "a-name-of-many-letters"), 2, "15 letters at most"),
+])
+def test_a_tunnel_that_cannot_be_looked_at(daemon, args, status, words):
+    r = daemon.upgrade("v2", *args)
+    assert r.returncode == status and words in r.stderr, r.stderr
+    assert daemon.side(daemon.untouched()) == daemon.side(daemon.first)
+
+
+def test_the_tunnel_of_a_pod_with_a_network_of_its_own(service, tunnel):
+    r = service.upgrade("v2", "--tunnel", "doublezero0")
+    assert r.returncode == 2 and "the pod has a network of its own (no hostNetwork)" in r.stderr
+    assert service.side(service.untouched()) == service.side(service.first)
+
+
+# --- the Deployment's template ------------------------------------------------------------------
+
+
+P = "/spec/template/spec/initContainers/1/image"
+
+
+def template_of(service):
+    """(Deployment, image of its template, image of the ReplicaSet's)."""
+    d = service.cluster.get("deployment", "-n", service.ns, "web")
+    (s,) = service.cluster.get("replicaset", "-n", service.ns, "-l", "app=web")["items"]
+    return d, *(o["spec"]["template"]["spec"]["initContainers"][1]["image"] for o in (d, s))
+
+
+def in_line(service, version):
+    """The template has that image, nothing is left of the pause, and a pod that is lost comes back with it."""
+    d, said, made = template_of(service)
+    assert said == made == service.images[version]
+    assert "paused" not in d["spec"] and "changeover/paused" not in d["metadata"].get("labels", {})
+    assert d["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "1"  # nothing was rolled out
+    shown = service.do("status").stdout
+    assert "a pod made anew" not in shown and "paused" not in shown
+    service.cluster.kubectl("delete", "pod", "-n", service.ns, service.name)
+    service.cluster.kubectl("wait", "-n", service.ns, "--for=condition=Available", "--timeout=60s", "deployment/web")
+    (pod,) = (p for p in service.cluster.get("pod", "-n", service.ns, "-l", "app=web")["items"]
+              if "deletionTimestamp" not in p["metadata"])
+    assert service.side(pod)["image"] == service.images[version]
+
+
+def test_the_template_too_and_the_pod_stays(service):
+    done = service.upgrade("v2", "--update-template", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["template_updated"] and "template" not in said
+    side = service.side(service.untouched())
+    assert side["image"] == service.images["v2"] and side["restartCount"] == 1
+    again = service.upgrade("v2", "--update-template")
+    assert again.returncode == 0 and "runs localhost/side:v2 already" in again.stdout
+    assert template_of(service)[0]["metadata"]["generation"] == 3  # the first call's pause and its end
+    back = service.do("rollback", "side", "--settle", "1s", "--update-template")
+    assert back.returncode == 0 and "the Deployment's template has it too, and the pod was not made anew" in back.stdout, back.stderr
+    service.untouched()
+    in_line(service, "v1")
+
+
+def test_the_template_later(service):
+    """Of a pod that was changed before."""
+    assert service.upgrade("v2").returncode == 0
+    _, said, made = template_of(service)
+    assert said == made == service.images["v1"]
+    assert service.upgrade("v2", "--update-template").returncode == 0
+    assert service.side(service.untouched())["restartCount"] == 1
+    in_line(service, "v2")
+
+
+@pytest.mark.parametrize("far", ["paused", "both templates"])
+def test_killed_while_it_is_paused_the_same_command_goes_on(service, far):
+    assert service.upgrade("v2").returncode == 0
+    v2, (d, _, _) = service.images["v2"], template_of(service)
+    ops = [{"op": "add", "path": "/metadata/labels", "value": {"changeover/paused": "side"}},
+           {"op": "add", "path": "/spec/paused", "value": True}, {"op": "replace", "path": P, "value": v2}]
+    service.cluster.kubectl("patch", "deployment", "-n", service.ns, "web", "--type=json", "-p", json.dumps(ops))
+    if far == "both templates":
+        (name,) = (s["metadata"]["name"] for s in service.cluster.get("replicaset", "-n", service.ns)["items"])
+        service.cluster.kubectl("patch", "replicaset", "-n", service.ns, name, "--type=json", "-p", json.dumps(ops[2:]))
+    shown = service.do("status")
+    assert "Deployment 'web' is paused by changeover, for side: the same command with --update-template goes on" in shown.stdout
+    assert ("what the ReplicaSet of the paused Deployment 'web' says" in shown.stdout) == (far == "paused")
+    assert json.loads(service.do("status", "-o", "json").stdout)["paused_for"] == "side"
+    done = service.upgrade("v2", "--update-template")
+    assert done.returncode == 0, done.stderr
+    service.untouched()
+    in_line(service, "v2")
+
+
+def test_one_that_somebody_else_has_paused_is_left_alone(service):
+    service.cluster.kubectl("rollout", "pause", "-n", service.ns, "deployment/web")
+    r = service.upgrade("v2", "--update-template")
+    assert r.returncode == 1 and "Deployment 'web' is paused by somebody else" in r.stderr
+    assert "Deployment 'web' is paused by somebody else\n" in service.do("status").stdout
+    assert service.side(service.untouched()) == service.side(service.first)
+    d, said, made = template_of(service)
+    assert d["spec"]["paused"] and said == made == service.images["v1"]
+
+
+def test_without_the_right_to_the_template_nothing_is_begun(service):
+    role = service.cluster.get("role", "-n", service.ns, "changeover")
+    for rule in role["rules"]:
+        if rule["resources"] == ["replicasets"]:
+            rule["verbs"] = ["get"]
+    service.cluster.kubectl("apply", "-f", "-", input=json.dumps(role))
+    wait_for(lambda: service.upgrade("v2", "--update-template", "-n").returncode == 1, "the right is gone", timeout=20)
+    r = service.upgrade("v2", "--update-template")
+    assert r.returncode == 1 and 'cannot patch resource "replicasets"' in r.stderr and "nothing was changed" in r.stderr
+    assert service.side(service.untouched()) == service.side(service.first)
+    assert "paused" not in template_of(service)[0]["spec"]
+
+
+def test_a_template_that_a_failure_never_reaches(service):
+    r = service.upgrade("crash", "--update-template")
+    assert r.returncode == 1 and "it is back at localhost/side:v1" in r.stderr
+    service.untouched()
+    d, said, made = template_of(service)
+    assert said == made == service.images["v1"] and d["metadata"]["generation"] == 1
+
+
+# --- up, back, and what goes wrong --------------------------------------------------------------
 
 
 def test_up_and_back_again(service):
@@ -290,5 +474,5 @@ def test_the_rights_are_these_and_no_others(service):
     rights = {name: line[line.rindex("["):] for name, line in lines.items() if "[" in line}
     assert rights["pods"] == "[get list watch patch create delete]"
     assert rights["pods/exec"] == "[get create]"
-    assert rights["deployments.apps"] == rights["replicasets.apps"] == rights["nodes"] == "[get]"
+    assert rights["deployments.apps"] == rights["replicasets.apps"] == "[get patch]" and rights["nodes"] == "[get]"
     assert not {"secrets", "configmaps", "services", "*.*", "deployments.apps/scale"} & set(rights)

@@ -14,7 +14,8 @@ void sidecar_pod_done(struct sidecar_pod *p)
 {
     json_decref(p->object);
     json_decref(p->of);
-    p->object = p->of = NULL;
+    json_decref(p->set);
+    p->object = p->of = p->set = NULL;
 }
 
 /* --- containers ------------------------------------------------------------------------------ */
@@ -139,9 +140,19 @@ json_t *sidecar_record(json_t *pod, const char *name)
     return whole ? json_incref(one) : NULL;
 }
 
+bool sidecar_paused(const struct sidecar_pod *p, char ret_for[64])
+{
+    json_t *labels = json_at(p->of, "metadata.labels");
+    const char *name = json_string_value(json_object_get(labels, SIDECAR_PAUSED));
+    str_format(ret_for, 64, "%s", name ? name : "");
+    return json_is_true(json_at(p->of, "spec.paused"));
+}
+
 const char *sidecar_template_image(const struct sidecar_pod *p, const char *name)
 {
-    json_t *spec = json_at(p->of, "spec.template.spec");
+    char whom[64];
+    json_t *spec =
+        json_at(p->set && sidecar_paused(p, whom) ? p->set : p->of, "spec.template.spec");
     for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
         size_t at;
         json_t *c = named(json_object_get(spec, lists[l].spec), name, &at);
@@ -170,13 +181,12 @@ static const char *owner(json_t *object, const char *kind)
 /* The Deployment that a pod belongs to, by its ReplicaSet. Without the right to look: none. */
 static int take_deployment(struct kube *k, struct sidecar_pod *p, struct err *err)
 {
-    cleanup_json json_t *set = NULL;
     const char *name = owner(p->object, "ReplicaSet");
     struct err why = {0};
     if (!name)
         return 0;
-    int r = kube_get(k, &(struct kube_ref){&kube_replicaset, p->ns, name}, &set, &why);
-    name = r < 0 ? NULL : owner(set, "Deployment");
+    int r = kube_get(k, &(struct kube_ref){&kube_replicaset, p->ns, name}, &p->set, &why);
+    name = r < 0 ? NULL : owner(p->set, "Deployment");
     if (name) {
         str_format(p->deployment, sizeof(p->deployment), "%s", name);
         r = kube_get(k, &(struct kube_ref){&kube_deployment, p->ns, name}, &p->of, &why);

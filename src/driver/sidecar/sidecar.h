@@ -12,6 +12,9 @@
 #include "net/kube.h"
 
 #define SIDECAR_RECORD "changeover/sidecars"
+/* A label of the Deployment while it is paused by us, and for which container: set and taken off in
+ * the very patches that pause and unpause it. */
+#define SIDECAR_PAUSED "changeover/paused"
 
 struct sidecar_target {
     const char *ns;         /* NULL: the context's */
@@ -24,6 +27,7 @@ struct sidecar_pod {
     char ns[64], name[254], uid[64], node[254];
     char deployment[254]; /* that it belongs to, or "" */
     json_t *of;           /* that Deployment, or NULL: none, or it may not be read */
+    json_t *set;          /* the ReplicaSet between them, or NULL likewise */
 };
 /* Reads only. ERR_NOT_FOUND; ERR_FAILED: no pod of the Deployment runs, or more than one. */
 must_check int sidecar_look(struct kube *k, const struct sidecar_target *t, struct sidecar_pod *ret,
@@ -50,10 +54,17 @@ must_check int sidecar_find(json_t *pod, const char *name, struct sidecar_contai
  * caller's. */
 json_t *sidecar_others(json_t *pod, const char *name);
 
-/* The image that the Deployment's template has for it, or NULL. Borrowed. */
+/* The image that a pod made anew would have for it, or NULL. Borrowed. The Deployment's template
+ * says it, but while that is paused its ReplicaSet's (seen on 1.36: the new pod has the old image).
+ */
 const char *sidecar_template_image(const struct sidecar_pod *p, const char *name);
 
-/* The record of a container, {"from", "to", "id", "others", "used"}; NULL: none. The caller's. */
+/* The Deployment is paused; *ret_for (64 bytes): by us, for that container; "": by somebody else.
+ */
+bool sidecar_paused(const struct sidecar_pod *p, char ret_for[64]);
+
+/* The record of a container, {"from", "to", "id", "others", "used"}, until it is proved also
+ * {"tunnel"}; NULL: none. The caller's. */
 json_t *sidecar_record(json_t *pod, const char *name);
 
 struct sidecar_change {
@@ -63,7 +74,15 @@ struct sidecar_change {
     bool trust_image;         /* do not look first whether the node has the image or can pull it */
     const char *const *proof; /* a command that must end with 0 in the new container; NULL: none */
     const char *proof_text;   /* what its output must contain; NULL: nothing */
-    bool dry_run;             /* up to the patch, which the server then only checks */
+    /* a command that makes the container end, run in it where the kubelet takes the patch and does
+     * nothing (1.29 to 1.31); NULL: such a kubelet is refused */
+    const char *const *exit;
+    /* the link of this host that must be as before, with its addresses and routes; "": none; NULL:
+     * doublezero0 if the container is called doublezerod, the pod is in the network of this host
+     * and there is such a link */
+    const char *tunnel;
+    bool update_template; /* the Deployment's template gets the image too; the pod stays */
+    bool dry_run;         /* up to the patch, which the server then only checks */
     struct sink sink;
 };
 
@@ -73,11 +92,15 @@ struct sidecar_result {
     nsec_t took;              /* from the patch until it was seen ready */
     bool nothing;             /* it had that image already, and runs */
     char template_image[512]; /* if it differs from `to`: what the next pod would run; else "" */
+    bool template_updated;
+    char tunnel[16];     /* that was as before; "": none was looked at */
+    size_t tunnel_lines; /* its link, addresses and routes */
 };
 
 /* ERR_FAILED: nothing was changed, or it is back at the image it had, and the message says which.
  * ERR_UNSUPPORTED: the node's kubelet would take the patch and do nothing. ERR_HALFWAY: it is
- * neither; the same call goes on, sidecar_rollback() goes back. Safe to repeat. */
+ * neither, or the new one runs and the tunnel or the template is not as it should be; the same call
+ * goes on, sidecar_rollback() goes back. Safe to repeat. */
 must_check int sidecar_upgrade(struct kube *k, const struct sidecar_target *t,
                                const struct sidecar_change *how, struct sidecar_result *ret,
                                struct err *err);

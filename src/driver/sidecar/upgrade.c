@@ -11,6 +11,8 @@
 #define PULL (15 * NSEC_MIN)
 #define SETTLE (2 * NSEC_S)
 #define USED_MOST 32
+#define ACTS_MOST (10 * NSEC_S)   /* until a kubelet that acts has acted: 1.25 s at most was seen */
+#define TUNNEL_MOST (60 * NSEC_S) /* until the daemon has its tunnel again */
 
 /* One change on its way. */
 struct change {
@@ -19,6 +21,8 @@ struct change {
     struct sidecar_pod pod;
     struct sidecar_container before;
     json_t *record; /* of this change */
+    struct sidecar_tunnel tunnel;
+    enum sidecar_restart restart;
     char image_id[256];
     nsec_t since;
     bool resumed; /* the patch was an earlier call's */
@@ -30,6 +34,7 @@ static void change_done(struct change *c)
     if (c->looked)
         sidecar_image_drop(c->k, &c->pod);
     sidecar_pod_done(&c->pod);
+    sidecar_tunnel_done(&c->tunnel);
     json_decref(c->record);
 }
 
@@ -69,9 +74,10 @@ static json_t *new_record(const struct change *c, json_t *old)
             !str_eq(json_string_value(item), c->before.wanted))
             json_array_append(used, item);
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:o}", "from", c->before.wanted, "to", c->how->image,
-                     "id", c->before.id, "others", sidecar_others(c->pod.object, c->how->name),
-                     "used", used);
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o*}", "from", c->before.wanted, "to",
+                     c->how->image, "id", c->before.id, "others",
+                     sidecar_others(c->pod.object, c->how->name), "used", used, "tunnel",
+                     sidecar_tunnel_write(&c->tunnel));
 }
 
 static int check_container(const struct change *c, struct err *err)
@@ -149,6 +155,56 @@ static int await(struct change *c, const char *image, const char *old_id, json_t
     return sidecar_wait(c->k, &c->pod, &g, now, ret_at, err);
 }
 
+/* --- a kubelet that does nothing ------------------------------------------------------------- */
+
+/* The container ends by a command run in it, and its next start has the new image. That the
+ * connection ends with it is as it should be. */
+static int run_exit(struct change *c, struct err *err)
+{
+    struct kube_exec_result r = {0};
+    const struct kube_exec ask = {.container = c->how->name, .argv = c->how->exit};
+    const struct kube_ref pod = {&kube_pod, c->pod.ns, c->pod.name};
+    struct err why = {0};
+    int status = kube_exec(c->k, &pod, &ask, &r, &why);
+    if (status == 0 && r.status != 0)
+        event_warn(&c->how->sink, "--exit-command '%s' ended with %d: %.300s", c->how->exit[0],
+                   r.status, r.err.len ? str_cstr(&r.err) : str_cstr(&r.out));
+    kube_exec_result_done(&r);
+    if (status == 0 || kube_status(c->k)->unsure)
+        return 0;
+    err_ctx(&why, "--exit-command");
+    if (err)
+        *err = why;
+    return -1;
+}
+
+/* The patch was taken; where the kubelet does not act on it, the container is made to end. */
+static int make_restart(struct change *c, const char *old_id, struct err *err)
+{
+    struct sidecar_container now = {0};
+    const struct sidecar_target same = {.ns = c->pod.ns, .pod = c->pod.name};
+    const nsec_t end = sys_clock_mono() + (c->restart == SIDECAR_MAYBE ? ACTS_MOST : 0);
+    if (c->restart == SIDECAR_BY_ITSELF)
+        return 0;
+    for (;;) {
+        cleanup_sidecar_pod struct sidecar_pod pod = {0};
+        if (sidecar_look(c->k, &same, &pod, err) < 0 ||
+            sidecar_find(pod.object, c->how->name, &now, err) < 0)
+            return -1;
+        if (!now.up || !str_eq(now.id, old_id))
+            return 0; /* it has ended */
+        if (sys_clock_mono() >= end)
+            break;
+        if (kube_pause(c->k, 200 * NSEC_MS, err) < 0)
+            return -1;
+    }
+    event_note(&c->how->sink, "this kubelet does nothing for a new image: %s is made to end",
+               c->how->name);
+    return run_exit(c, err);
+}
+
+/* --- the way back ---------------------------------------------------------------------------- */
+
 /* Its words when neither the new nor the old image could be proved. */
 static int halfway(const struct change *c, const struct err *first, const struct err *back,
                    struct err *err)
@@ -175,9 +231,16 @@ static int patch_back(struct change *c, const char *from, struct err *err)
         return -1;
     bool never_left = now.up && str_eq(now.id, json_string_value(json_object_get(c->record, "id")));
     c->image_id[0] = '\0';
-    return never_left ? 0
-                      : await(c, from, now.id, json_object_get(c->record, "others"), true, &back,
-                              &at, err);
+    if (never_left)
+        return 0;
+    if (make_restart(c, now.id, err) < 0)
+        return -1;
+    return await(c, from, now.id, json_object_get(c->record, "others"), true, &back, &at, err);
+}
+
+static nsec_t tunnel_most(const struct change *c)
+{
+    return c->how->timeout && c->how->timeout < TUNNEL_MOST ? c->how->timeout : TUNNEL_MOST;
 }
 
 /* The old image again, in the pod that this began with; the others' proof goes on from before the
@@ -194,8 +257,11 @@ static int go_back(struct change *c, const struct err *first, struct err *err)
     step(c, r < 0 ? EVENT_STEP_FAIL : EVENT_STEP_DONE, "go-back", r < 0 ? why.msg : text, since);
     if (r < 0)
         return halfway(c, first, &why, err);
-    err_set(err, ERR_FAILED, "%.6000s; it is back at %s, and no other container was touched",
-            first->msg, from);
+    /* the old one, too, was stopped and started again */
+    r = *c->tunnel.name ? sidecar_tunnel_wait(c->k, &c->tunnel, tunnel_most(c), &c->how->sink, &why)
+                        : 0;
+    err_set(err, ERR_FAILED, "%.6000s; it is back at %s, and no other container was touched%s%s",
+            first->msg, from, r < 0 ? "; but " : "", r < 0 ? why.msg : "");
     return err_hint(err, "look at what %s says and wants; nothing else is to be done",
                     c->how->image);
 }
@@ -205,9 +271,38 @@ static void note_proof(struct change *c)
 {
     struct err why = {0};
     json_object_set_new(c->record, "proved", json_true());
+    json_object_del(c->record, "tunnel");
     if (sidecar_note(c->k, &c->pod, c->how->name, c->record, &why) < 0)
         event_warn(&c->how->sink, "that it was proved could not be written into the pod: %s",
                    why.msg);
+}
+
+/* The containers are proved. Another start of the daemon would not bring its tunnel back: what can
+ * be done is for the operator to say. */
+static int prove_tunnel(struct change *c, struct sidecar_result *ret, struct err *err)
+{
+    char text[80];
+    nsec_t since = sys_clock_mono();
+    if (!*c->tunnel.name)
+        return 0;
+    str_format(text, sizeof(text), "%s: its link, addresses and routes (%zu)", c->tunnel.name,
+               c->tunnel.lines.n);
+    step(c, EVENT_STEP_START, "tunnel", text, since);
+    if (sidecar_tunnel_wait(c->k, &c->tunnel, tunnel_most(c), &c->how->sink, err) == 0) {
+        step(c, EVENT_STEP_DONE, "tunnel", "as before", since);
+        memcpy(ret->tunnel, c->tunnel.name, sizeof(ret->tunnel));
+        ret->tunnel_lines = c->tunnel.lines.n;
+        return 0;
+    }
+    step(c, EVENT_STEP_FAIL, "tunnel", err ? err->msg : "", since);
+    err_ctx(err, "the new container runs, every other one is as before");
+    err_hint(err,
+             "bring it back (doublezero connect), then the same command looks again; "
+             "changeover sidecar rollback %s goes back",
+             c->how->name);
+    if (err)
+        err->code = ERR_HALFWAY;
+    return -1;
 }
 
 static int prove_change(struct change *c, bool held, struct sidecar_result *ret, struct err *err)
@@ -218,7 +313,9 @@ static int prove_change(struct change *c, bool held, struct sidecar_result *ret,
     const char *old_id = json_string_value(json_object_get(c->record, "id"));
     json_t *others = json_object_get(c->record, "others");
     step(c, EVENT_STEP_START, "replace", "only this container restarts", c->since);
-    int r = await(c, c->how->image, old_id, others, held, &now, &at, &why);
+    int r = make_restart(c, old_id, &why);
+    if (r == 0)
+        r = await(c, c->how->image, old_id, others, held, &now, &at, &why);
     if (r == 0)
         r = run_proof(c, &why);
     if (r == 0) {
@@ -227,6 +324,8 @@ static int prove_change(struct change *c, bool held, struct sidecar_result *ret,
         memcpy(ret->image_id, now.image_id, sizeof(ret->image_id));
         ret->restarts = now.restarts;
         ret->took = at - c->since;
+        if (prove_tunnel(c, ret, err) < 0)
+            return -1;
         note_proof(c);
         return 0;
     }
@@ -249,9 +348,6 @@ static bool goes_on(const struct change *c, json_t *old)
 
 static int patch(struct change *c, json_t *old, struct err *err)
 {
-    if (check_container(c, err) < 0 ||
-        sidecar_kubelet(c->k, &c->pod, &c->before, &c->how->sink, err) < 0)
-        return -1;
     if (was_used(old, c->how->image))
         event_warn(
             &c->how->sink,
@@ -296,7 +392,22 @@ static int say_nothing_to_do(const struct change *c, struct sidecar_result *ret,
                    b->wanted, b->up ? "runs " : "does not run: ", b->up ? b->running : b->why);
 }
 
-static int run(struct change *c, struct sidecar_result *ret, struct err *err)
+/* What is looked at before anything is changed, or before an earlier call's change is proved. */
+static int look_around(struct change *c, json_t *old, struct err *err)
+{
+    struct sidecar_node node;
+    if (!c->resumed && check_container(c, err) < 0)
+        return -1;
+    if (sidecar_node_look(c->k, &c->pod, &node, err) < 0 ||
+        sidecar_kubelet(&node, &c->pod, &c->before, c->how, &c->restart, err) < 0)
+        return -1;
+    if (!c->resumed)
+        return sidecar_tunnel_before(c->how, &c->pod, &node, &c->tunnel, err);
+    sidecar_tunnel_read(json_object_get(old, "tunnel"), &c->tunnel);
+    return 0;
+}
+
+static int run_container(struct change *c, struct sidecar_result *ret, struct err *err)
 {
     cleanup_json json_t *old = sidecar_record(c->pod.object, c->how->name);
     bool held = was_used(old, c->how->image);
@@ -307,10 +418,47 @@ static int run(struct change *c, struct sidecar_result *ret, struct err *err)
                ret);
     if (!c->resumed && str_eq(c->before.wanted, c->how->image))
         return say_nothing_to_do(c, ret, err);
+    if (look_around(c, old, err) < 0)
+        return -1;
     c->record = c->resumed ? json_incref(old) : new_record(c, old);
     if (!c->resumed && patch(c, old, err) < 0)
         return -1;
     return c->how->dry_run ? 0 : prove_change(c, held, ret, err);
+}
+
+/* After the proof: what did not prove itself does not get into a template. */
+static int update_template(struct change *c, struct sidecar_result *ret, struct err *err)
+{
+    char text[700];
+    nsec_t since = sys_clock_mono();
+    str_format(text, sizeof(text), "Deployment %s gets %s, paused meanwhile", c->pod.deployment,
+               c->how->image);
+    step(c, EVENT_STEP_START, "template", text, since);
+    if (sidecar_template_update(c->k, &c->pod, c->how->name, c->how->image,
+                                c->how->settle ? c->how->settle : SETTLE, &ret->template_updated,
+                                err) == 0) {
+        step(c, ret->template_updated ? EVENT_STEP_DONE : EVENT_STEP_SKIP, "template",
+             "the pod was not made anew", since);
+        ret->template_image[0] = '\0';
+        return 0;
+    }
+    step(c, EVENT_STEP_FAIL, "template", err ? err->msg : "", since);
+    err_ctx(err, "'%s' runs %s in pod '%s'; the Deployment's template", c->how->name, c->how->image,
+            c->pod.name);
+    err_hint(err, "changeover sidecar status; the same command goes on with the template alone");
+    if (err)
+        err->code = ERR_HALFWAY;
+    return -1;
+}
+
+static int run(struct change *c, struct sidecar_result *ret, struct err *err)
+{
+    bool template = c->how->update_template;
+    if (template && sidecar_template_ready(c->k, &c->pod, c->how->name, c->how->image, err) < 0)
+        return -1;
+    if (run_container(c, ret, err) < 0)
+        return -1;
+    return template && !c->how->dry_run ? update_template(c, ret, err) : 0;
 }
 
 int sidecar_upgrade(struct kube *k, const struct sidecar_target *t,
