@@ -1,7 +1,6 @@
 """What cleanup does with what others have on the loser; what goes along to a clone; who may do what: on the real OpenZFS."""
 import json
 import os
-import subprocess
 
 from lib.zfs import VOLUMES, digest, needs_zfs, zfs
 
@@ -99,8 +98,10 @@ def test_retire_keeps_everything_and_frees_the_names(service):
     zfs("destroy", f"{service.parent}/copy")
     zfs("destroy", f"{retired['ledger']}@theirs")
     zfs("set", f"mountpoint={service.dir}/look", f"{retired['accounts']}")
+    # setting a mount point mounts the children alone: their parent first
+    zfs("unmount", f"{retired['accounts']}/child")
     zfs("mount", retired["accounts"])
-    subprocess.run(["zfs", "mount", f"{retired['accounts']}/child"], capture_output=True)   # or it has been, with its parent
+    zfs("mount", f"{retired['accounts']}/child")
     assert digest(service.dir / "look") == data["accounts"]         # the child's file with it
     zfs("set", "mountpoint=none", retired["accounts"])
     zfs("destroy", f"{retired['accounts']}/child")

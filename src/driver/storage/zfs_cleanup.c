@@ -257,11 +257,7 @@ static int take_mark_off(const struct driver_ctx *ctx, const char *name, struct 
 {
     static const char *const marks[] = {"changeover:service", "changeover:colour",
                                         "changeover:volume", "changeover:upgrade"};
-    struct zfs_dataset d = {0};
-    str_format(d.name, sizeof(d.name), "%s", name);
-    if (zfs_look(ctx, &d, 1, err) < 0)
-        return -1;
-    for (size_t i = 0; d.exists && i < ARRAY_LEN(marks); i++)
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++)
         if (zfs_change(ctx, ZFS_ARGS("inherit", marks[i], name), err) < 0)
             return -1;
     return 0;
@@ -298,13 +294,14 @@ int zfs_retire(const struct driver_ctx *ctx, const struct spec_volume *dst, enum
                struct err *err)
 {
     struct zfs_pair p;
-    char name[ZFS_NAME];
+    struct zfs_dataset kept = {0};
     if (zfs_look_at_both(ctx, dst, dst_colour, &p, err) < 0 ||
-        retired_name(ctx, p.to.name, name, err) < 0)
+        retired_name(ctx, p.to.name, kept.name, err) < 0 || zfs_look(ctx, &kept, 1, err) < 0)
         return -1;
-    if (!p.to.exists && zfs_snapshot_is_ours(ctx, &p.snapshot))
-        return drop_snapshot(ctx, p.snapshot.name, err);
-    if (p.to.exists && rename_away(ctx, &p, name, err) < 0)
+    if (!p.to.exists && !kept.exists) /* nothing was cloned from the snapshot yet */
+        return zfs_snapshot_is_ours(ctx, &p.snapshot) ? drop_snapshot(ctx, p.snapshot.name, err)
+                                                      : 0;
+    if (p.to.exists && rename_away(ctx, &p, kept.name, err) < 0)
         return -1;
-    return take_mark_off(ctx, name, err) < 0 ? -1 : zfs_due_settle(ctx, &p, err);
+    return take_mark_off(ctx, kept.name, err) < 0 ? -1 : zfs_due_settle(ctx, &p, err);
 }
