@@ -221,6 +221,19 @@ static void facts(const struct report *r, struct str *out)
     str_add(out, "</div>");
 }
 
+/* How much of each volume, and how fast. */
+static void volumes(const struct report *r, const char *step, struct str *out)
+{
+    for (size_t i = 0; i < r->events_n; i++) {
+        const struct report_event *e = &r->events[i];
+        if (e->kind != EVENT_NOTE || !e->step || !str_eq(e->step, step) ||
+            !str_starts(e->text, "volume "))
+            continue;
+        str_add(out, "<br>");
+        html_text(out, e->text);
+    }
+}
+
 /* What was cloned, how fast, what it cost live: the clone steps' own words. */
 static void data(const struct report *r, struct str *out)
 {
@@ -244,6 +257,7 @@ static void data(const struct report *r, struct str *out)
             html_textf(
                 out, " (%s)",
                 clock_words(took, sizeof(took), s->row.ended_wall_ns - s->row.started_wall_ns));
+        volumes(r, s->name, out);
         str_add(out, "</p>");
     }
 }

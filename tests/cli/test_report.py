@@ -89,7 +89,8 @@ def test_it_tells_everything(service, tmp_path):
     for word in ("green 1.0.0", "blue 2.0.0", service.upgrade, "a <b>good</b> one", "flip to blue", "promoted"):
         assert word in page.text, word
     sent = json.loads(service.probe_file.read_text())["sent"]
-    assert re.search(r"volume ledger: \d+ files, [\d.]+ .?B in [\d.]+ m?s, [\d.]+ .?B/s", page.text), "what was cloned and how fast"
+    data = page.text.split("The data")[1].split("Failures and warnings")[0]
+    assert re.search(r"volume ledger: \d+ files, [\d.]+ .?B in [\d.]+ m?s, [\d.]+ .?B/s", data), "what was cloned and how fast"
     assert page.text.rstrip().endswith(f"{sent} requests sent, {sent} answered, 0 lost.")
 
 
