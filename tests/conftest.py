@@ -9,6 +9,7 @@ from lib.backend import Backend
 from lib.caddy import Caddy, binaries
 from lib.ports import take_block
 from lib.proxied import OTHER_SITE, Host
+from lib.tls import make_certificate
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("CHANGEOVER_BUILD", ROOT / "build")).resolve()
@@ -60,3 +61,21 @@ def host(request, tmp_path, tool):
         h.other, h.caddy_name = other, request.param[0]
         yield h
     block.release()
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """Services that outlive a test (lib.service.steady); closed at the end of the module."""
+    services = []
+    yield services
+    for s in services:
+        s.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """(certificate, certificate with key) of a server called localhost"""
+    d = tmp_path_factory.mktemp("tls")
+    cert, key = make_certificate(d)
+    (d / "both").write_text(cert.read_text() + key.read_text())
+    return cert, d / "both"

@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from lib.tls import make_certificate
 
 GET_SLOT = '{"jsonrpc":"2.0","id":"mine","method":"getSlot","params":[]}'
 OUTCOMES = ["ok", "bad", "refused", "reset", "timed out", "unsent"]
@@ -246,15 +245,6 @@ def test_the_log_is_the_seeds(faulty, tool, tmp_path):
     assert sum(bool(re.fullmatch(r"200 \d\.\d{4}", l)) for l in lines) == 48
     assert r.returncode == 1 and r.stdout.splitlines()[-1] == "50 sent, 48 answered, 2 lost"
     assert "#10 " in r.stdout and "#20 " in r.stdout and r.stderr == ""
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """(certificate, certificate with key) of a server called localhost"""
-    d = tmp_path_factory.mktemp("tls")
-    cert, key = make_certificate(d)
-    (d / "both").write_text(cert.read_text() + key.read_text())
-    return cert, d / "both"
 
 
 def over_tls(url):

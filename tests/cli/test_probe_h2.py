@@ -5,18 +5,9 @@ import sys
 
 import pytest
 
-from lib.tls import make_certificate
 
 GET_SLOT = '{"jsonrpc":"2.0","id":1,"method":"getSlot"}'
 RATE, SECONDS = 250, 4     # what the server, in Python, keeps up with on a busy machine, too
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    d = tmp_path_factory.mktemp("tls")
-    cert, key = make_certificate(d)
-    (d / "both").write_text(cert.read_text() + key.read_text())
-    return cert, d / "both"
 
 
 @pytest.fixture

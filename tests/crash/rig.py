@@ -1,7 +1,6 @@
 """One service, used for many cases in turn: kills at a point, looks at what is left, goes on."""
 import os
 import signal
-import sqlite3
 import time
 
 from lib import rpcnode
@@ -87,11 +86,7 @@ class Rig:
         return live, OTHER[live]
 
     def query(self, sql, *args):
-        db = sqlite3.connect(f"file:{self.state_dir}/journal.db?mode=ro", uri=True, timeout=10)
-        try:
-            return db.execute(sql, args).fetchall()
-        finally:
-            db.close()
+        return self.service.query(sql, *args)
 
     def steps(self, phase):
         """The steps of a phase as the last upgrade's journal has them, in the order of their beginning."""

@@ -3,7 +3,6 @@ somebody's, resume goes forward and rollback goes back, and every write that a c
 import json
 import os
 import pathlib
-import signal
 import sqlite3
 
 import pytest
@@ -36,17 +35,7 @@ def reboot(rig):
     back, and what the boot unit runs."""
     network = f"{rig.service.dir}/network/"
     rig.service.caddy.kill()
-
-    def end():
-        left = [pid for pid, argv in rig.service.processes() if network not in argv]
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        return not left
-
-    wait_for(end, "everything to be gone", 20, 0.05)
+    rig.service.end_processes(spare=lambda _, argv: network in argv)
     for path in (rig.state_dir / "runtime").glob("*/run.json"):
         run = json.loads(path.read_text())
         path.write_text(json.dumps({**run, "boot_id": BEFORE}))

@@ -1,10 +1,8 @@
 """Bad input and bad luck: a clear error with the next step, live untouched, nothing lost."""
 import os
-import pathlib
 import shutil
 import socket
 import subprocess
-import time
 
 import pytest
 

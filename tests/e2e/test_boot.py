@@ -1,6 +1,4 @@
 """After a reboot, in any state, exactly the instances run that the state says, and a promise goes on."""
-import os
-import signal
 
 import pytest
 
@@ -17,17 +15,7 @@ def service():
 def reboot(service):
     """All that the service has is gone at once, as after a power cut; then what the boot unit runs."""
     network = service.network.process.pid
-
-    def end():
-        left = [pid for pid, _ in service.processes() if pid != network]
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        return not left
-
-    wait_for(end, "everything to be gone", 20, 0.05)
+    service.end_processes(spare=lambda pid, _: pid == network)
     service.run("start", "--boot")
     return [c for c in ("green", "blue") if service.pid(c)]
 

@@ -10,7 +10,7 @@ import pytest
 
 from lib import rpcnode
 from lib.loopdev import LoopDevice
-from lib.service import Service
+from lib.service import Service, steady
 
 VOLUMES = ("ledger", "accounts")
 
@@ -106,23 +106,10 @@ class BtrfsService(Service):
             self.disk.close()
 
 
-@pytest.fixture(scope="module")
-def kept():
-    services = []
-    yield services
-    for s in services:
-        s.close()
-
-
 @pytest.fixture
 def service(kept):
-    """Steady, green or blue live: the one of the test before, unless that left it half way."""
-    if kept and kept[0].state() == "steady":
-        return kept[0]
-    while kept:
-        kept.pop().close()
-    kept.append(BtrfsService())
-    return kept[0].start()
+    """Steady, green or blue live."""
+    return steady(kept, BtrfsService)
 
 
 def test_ping_pong_looks_the_same_every_time(service):

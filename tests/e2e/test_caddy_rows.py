@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lib import rpcnode
-from lib.caddy import Caddy, binaries
+from lib.caddy import each_caddy
 from lib.proxied import BLUE, GREEN, Load, colour_of
 from lib.service import Service
 from lib.waiting import wait_for
@@ -203,14 +203,10 @@ def test_without_failover_a_live_that_dies_is_502_and_no_other_colour(host):
     assert host.blue.requests == before
 
 
-@pytest.mark.parametrize("binary", [b[1] for b in binaries()], ids=[b[0] for b in binaries()])
+@each_caddy
 def test_websockets_by_the_health_of_the_other_port(binary):
     """They have a port of their own, which has no /health: Caddy asks the colour's RPC port for it (health_port)."""
-    with Service({"traffic": {"when_unhealthy": "fail"}}) as service:
-        service.caddy.close()
-        service.caddy = Caddy("{\n\tadmin 127.0.0.1:%d\n}\n" % service.admin_port, service.admin_port, binary())
-        service.flag_dir = service.caddy.dir / "flags"
-        service.change_spec({"traffic": {"flag_dir": str(service.flag_dir), "caddyfile": str(service.caddy.path)}})
+    with Service({"traffic": {"when_unhealthy": "fail"}}, caddy=binary()) as service:
         service.start()
 
         def opens():
@@ -220,10 +216,9 @@ def test_websockets_by_the_health_of_the_other_port(binary):
             except (WsError, OSError, EOFError):
                 return False
         wait_for(opens, "a websocket through the proxy", 10)
-        ledger = service.dir / "green/ledger"
-        assert rpcnode.run("--ledger", ledger, "fault", "behind").returncode == 0
+        service.fault("green", "behind")
         wait_for(lambda: not opens(), "no websocket to a colour that is behind", 10)
-        rpcnode.run("--ledger", ledger, "fault", "none")
+        service.fault("green", "none")
         wait_for(opens, "websockets again", 10)
         end = time.monotonic() + 1.5    # three rounds of Caddy's checks
         while time.monotonic() < end:

@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from lib import rpcnode
+from lib.caddy import binaries
 from lib.service import Service
 from lib.waiting import wait_for
 
 
-@pytest.fixture
-def service():
-    with Service({"traffic": {"failover": True}}) as s:
+@pytest.fixture(params=binaries(), ids=lambda b: b[0])
+def service(request):
+    with Service({"traffic": {"failover": True}}, caddy=request.param[1]()) as s:
         yield s.start()
 
 
@@ -32,11 +32,10 @@ def test_the_flag_follows_the_standby(service):
     assert not flag(service)
     service.run("prepare", "-t", "2.0.0")
     wait_for(lambda: flag(service), "both colours to be found good", 15)
-    ledger = service.dir / "blue/ledger"
-    assert rpcnode.run("--ledger", ledger, "fault", "stall").returncode == 0
+    service.fault("blue", "stall")
     wait_for(lambda: not flag(service), "a standby that stands still to take the flag away", 15)
     assert service.identity() == "green"
-    rpcnode.run("--ledger", ledger, "fault", "none")
+    service.fault("blue", "none")
     wait_for(lambda: flag(service), "the flag to be back", 15)
     service.run("rollback")
     assert not flag(service)

@@ -7,10 +7,8 @@ import signal
 import subprocess
 import time
 
-import pytest
-
 from lib import rpcnode
-from lib.caddy import Caddy, binaries
+from lib.caddy import each_caddy
 from lib.service import Service
 from lib.waiting import wait_for
 from lib.writers import Writers
@@ -19,17 +17,11 @@ SLOW = 60
 
 
 def make(binary=None, hold="60s", **spec):
-    """The service, not started. A file bad-COLOUR makes that colour fail its gate, and only that: it answers its health as ever."""
-    service = Service({"writes": "client", "freeze": {"max": "60s"}, **spec})
+    """The service, not started. A file bad-COLOUR makes that colour fail its gate."""
+    service = Service({"writes": "client", "freeze": {"max": "60s"}, **spec}, caddy=binary and binary())
     try:
-        if binary:
-            service.caddy.close()
-            service.caddy = Caddy("{\n\tadmin 127.0.0.1:%d\n}\n" % service.admin_port, service.admin_port, binary())
-            service.flag_dir = service.caddy.dir / "flags"
-        service.spec["gate"]["checks"].append(
-            {"command": {"command": ["/usr/bin/test", "!", "-e", f"{service.dir}/bad-${{colour}}"]}})
-        service.change_spec({"traffic": {"hold": {"max": hold}, "flag_dir": str(service.flag_dir),
-                                         "caddyfile": str(service.caddy.path)}})
+        service.may_be_bad()
+        service.change_spec({"traffic": {"hold": {"max": hold}}})
         return service
     except BaseException:
         service.close()
@@ -41,7 +33,7 @@ def left(service):
     return {p.name for p in service.flag_dir.iterdir()} - {"README", "lock", "owner"}
 
 
-@pytest.mark.parametrize("binary", [b[1] for b in binaries()], ids=[b[0] for b in binaries()])
+@each_caddy
 def test_every_acknowledged_write_is_there_after_an_upgrade(binary):
     with make(binary) as service:
         service.start()
@@ -63,7 +55,7 @@ def test_every_acknowledged_write_is_there_after_an_upgrade(binary):
             assert total > 500
 
 
-@pytest.mark.parametrize("binary", [b[1] for b in binaries()], ids=[b[0] for b in binaries()])
+@each_caddy
 def test_a_new_colour_that_never_passes_gives_every_request_back(binary):
     with make(binary, hold="8s") as service:
         service.start()

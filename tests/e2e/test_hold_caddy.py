@@ -2,7 +2,7 @@
 request that went down with it is reported to its client, and the upgrade goes on, or back."""
 import pytest
 
-from lib.caddy import Caddy, binaries
+from lib.caddy import each_caddy
 from lib.load import Load
 from lib.service import Service
 from lib.stopped import SLOW, Stopped
@@ -10,19 +10,13 @@ from lib.waiting import wait_for
 from lib.writers import Writers
 
 CLIENTS = 16
-BINARIES = pytest.mark.parametrize("binary", [b[1] for b in binaries()], ids=[b[0] for b in binaries()])
 
 
 def make(binary, **spec):
     """The service with this Caddy, started. A file bad-COLOUR makes that colour fail its gate."""
-    service = Service({"freeze": {"max": "60s"}, **spec})
+    service = Service({"freeze": {"max": "60s"}, **spec}, caddy=binary())
     try:
-        service.caddy.close()
-        service.caddy = Caddy("{\n\tadmin 127.0.0.1:%d\n}\n" % service.admin_port, service.admin_port, binary())
-        service.flag_dir = service.caddy.dir / "flags"
-        service.spec["gate"]["checks"].append(
-            {"command": {"command": ["/usr/bin/test", "!", "-e", f"{service.dir}/bad-${{colour}}"]}})
-        service.change_spec({"traffic": {"flag_dir": str(service.flag_dir), "caddyfile": str(service.caddy.path)}})
+        service.may_be_bad()
         return service.start()
     except BaseException:
         service.close()
@@ -50,7 +44,7 @@ def account_of(load):
 HOLD = {"writes": "client", "traffic": {"hold": {"max": "5m"}}}
 
 
-@BINARIES
+@each_caddy
 @pytest.mark.parametrize("point", ["hold/hold:done", "hold/flip:done", "hold/clone:done", "hold/gate:done", "hold/release:done"])
 def test_in_the_hold_the_upgrade_goes_on(binary, point):
     with make(binary, **HOLD) as service, Writers(service, CLIENTS) as writers:
@@ -89,7 +83,7 @@ def holding(service, writers):
     return False
 
 
-@BINARIES
+@each_caddy
 def test_in_the_hold_and_then_it_goes_back(binary):
     with make(binary, **HOLD) as service, Writers(service, CLIENTS) as writers:
         service.run("prepare", "-t", "2.0.0")
@@ -112,7 +106,7 @@ def test_in_the_hold_and_then_it_goes_back(binary):
         writers.account("green", failed=len(writers.failed))
 
 
-@BINARIES
+@each_caddy
 def test_while_what_waits_is_handed_back(binary):
     with make(binary, **HOLD) as service, Writers(service, CLIENTS) as writers:
         service.run("prepare", "-t", "2.0.0")

@@ -1,68 +1,45 @@
 """The probe inside a promote that holds requests (writes: client): who waits is late and not lost, the pause is a figure of its own,
 what is lost counts, and nothing goes back over writes."""
 import json
-import os
 import re
 import signal
-import sqlite3
 import subprocess
 
-import pytest
-
-from lib.caddy import Caddy, binaries
-from lib.service import BUILD, Service
+from lib.caddy import each_caddy
+from lib.service import Service
 from lib.stopped import SLOW, Stopped
 from lib.waiting import wait_for
 from lib.writers import Writers
 
-BINARIES = pytest.mark.parametrize("binary", [b[1] for b in binaries()], ids=[b[0] for b in binaries()])
 GET_SLOT = '{"jsonrpc":"2.0","id":1,"method":"getSlot"}'
 WIDE = {"max_lost": 0, "p99_ratio": 1000000, "p99_floor_ms": 600000, "max_gap_ms": 600000}
 
 
 def make(binary=None, limits=None, probe=None, hold="60s", bake="2s", **spec):
     section = {"body": GET_SLOT, "rate": 100, "baseline": "2s", "timeout": "15s", "limits": {**WIDE, **(limits or {})}, **(probe or {})}
-    service = Service({"writes": "client", "freeze": {"max": "60s"}, "bake": bake, "probe": section, **spec})
+    service = Service({"writes": "client", "freeze": {"max": "60s"}, "bake": bake, "probe": section, **spec},
+                      caddy=binary and binary())
     try:
-        if binary:
-            service.caddy.close()
-            service.caddy = Caddy("{\n\tadmin 127.0.0.1:%d\n}\n" % service.admin_port, service.admin_port, binary())
-            service.flag_dir = service.caddy.dir / "flags"
-        service.spec["gate"]["checks"].append(
-            {"command": {"command": ["/usr/bin/test", "!", "-e", f"{service.dir}/bad-${{colour}}"]}})
+        service.may_be_bad()
         service.change_spec({"probe": {"executed": [f"{service.dir}/requests-${{colour}}.log"]},
-                             "traffic": {"hold": {"max": hold}, "flag_dir": str(service.flag_dir),
-                                         "caddyfile": str(service.caddy.path)}})
+                             "traffic": {"hold": {"max": hold}}})
         return service.start()
     except BaseException:
         service.close()
         raise
 
 
-def query(service, sql):
-    db = sqlite3.connect(service.dir / "state" / service.name / "journal.db")
-    try:
-        return db.execute(sql).fetchall()
-    finally:
-        db.close()
-
-
 def runs(service):
     """{part: result} of the journal, without the figures over time."""
-    found = {part: json.loads(text) for part, text in query(service, "SELECT part, result FROM probes ORDER BY rowid")}
+    found = {part: json.loads(text) for part, text in service.query("SELECT part, result FROM probes ORDER BY rowid")}
     return {part: run for part, run in found.items() if not part.endswith(" series")}
-
-
-def fault(service, colour, what):
-    subprocess.run([BUILD / "examples/rpcnode/rpcnode", "--ledger", service.dir / colour / "ledger", "fault", what],
-                   check=True, timeout=20)
 
 
 # The pause is made longer than a busy machine's worst moment, and the limits lie between the two.
 PAUSE_S, LIMIT_MS = 6, 4000
 
 
-@BINARIES
+@each_caddy
 def test_the_pause_is_told_apart_and_nobody_is_lost(binary):
     with make(binary, {"max_gap_ms": LIMIT_MS, "p99_ratio": 0.0001, "p99_floor_ms": LIMIT_MS},
               probe={"websockets": 5}, hooks={"after_clone": ["/bin/sleep", str(PAUSE_S)]}) as service, Writers(service) as writers:
@@ -93,7 +70,7 @@ def test_the_pause_is_told_apart_and_nobody_is_lost(binary):
         writers.account("blue")
 
 
-@BINARIES
+@each_caddy
 def test_a_new_colour_that_never_passes_loses_no_request_of_the_probe(binary):
     with make(binary, hold="10s") as service:
         service.run("prepare", "-t", "2.0.0")
@@ -157,8 +134,8 @@ def test_nothing_goes_back_over_writes_once_they_are_let_go():
         service.run("prepare", "-t", "2.0.0")
         promote = subprocess.Popen(service.argv("promote"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    text=True)
-        wait_for(lambda: query(service, "SELECT 1 FROM steps WHERE step='hold/bake'"), "the bake", SLOW)
-        fault(service, "blue", "errors")
+        wait_for(lambda: service.query("SELECT 1 FROM steps WHERE step='hold/bake'"), "the bake", SLOW)
+        service.fault("blue", "errors")
         said = promote.communicate(timeout=SLOW)[1]
         assert promote.returncode == 3, said
         assert "blue stays live, because going back would lose writes" in said and "limit 0" in said, said
@@ -171,7 +148,7 @@ def test_a_request_that_is_executed_twice_breaks_a_limit():
         service.run("prepare", "-t", "2.0.0")
         promote = subprocess.Popen(service.argv("promote"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    text=True)
-        wait_for(lambda: query(service, "SELECT 1 FROM steps WHERE step='promote/bake'"), "the bake", SLOW)
+        wait_for(lambda: service.query("SELECT 1 FROM steps WHERE step='promote/bake'"), "the bake", SLOW)
         log = service.dir / "requests-blue.log"
         line = wait_for(lambda: [li for li in log.read_text().splitlines() if li.split()[0] == "getSlot" and li.split()[1].isdigit()],
                         "a request of the probe", SLOW)[0]    # a whole line: the last one may be half written

@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from lib.loopdev import LoopDevice
 from lib.service import Service
 from lib.waiting import wait_for
+from lib.weights import findings
 
 READ_MB, THREADS, SECONDS = 48, 4, 1.5
 
@@ -21,20 +21,6 @@ def disk():
         yield d
 
 
-def io_findings(tool, tmp_path, volume, standby):
-    spec = {
-        "service": "io", "writes": "replayed",
-        "colours": {"green": {"ports": {"http": 1}}, "blue": {"ports": {"http": 2}}},
-        "volumes": {"data": {"driver": "empty", "path": f"{volume}/${{colour}}"}},
-        "runtime": {"command": ["/bin/true"], "standby": standby},
-        "traffic": {"driver": "none"}, "gate": {"checks": ["ports"]},
-    }
-    path = tmp_path / "changeover.yml"
-    path.write_text(yaml.safe_dump(spec))
-    done = tool("check", "-f", path, "--state-dir", tmp_path / "state", "--fast", "-o", "json")
-    return [f for f in json.loads(done.stdout) if f["topic"] == "io"]
-
-
 @pytest.mark.parametrize("scheduler, standby, level, words", [
     ("bfq", {"io_weight": 20, "ionice": "idle"}, "ok", "(bfq) honours io_weight and ionice of the standby"),
     ("mq-deadline", {"ionice": "idle"}, "ok", "(mq-deadline) honours ionice of the standby"),
@@ -43,21 +29,21 @@ def io_findings(tool, tmp_path, volume, standby):
 ])
 def test_check_knows_the_scheduler(tool, tmp_path, disk, scheduler, standby, level, words):
     disk.scheduler(scheduler)
-    found, = io_findings(tool, tmp_path, disk.path, standby)
+    found = findings(tool, tmp_path, disk.path, standby)["io"]
     assert found["level"] == level and words in found["finding"] and disk.name in found["finding"], found
     if level == "warning":
         assert f"/sys/block/{disk.name}/queue/scheduler" in found["mend"] and "brake" in found["mend"], found
 
 
 def test_check_says_nothing_where_nothing_is_asked_for(tool, tmp_path, disk):
-    assert io_findings(tool, tmp_path, disk.path, {"nice": 5}) == []
+    assert findings(tool, tmp_path, disk.path, {"nice": 5}) == {}
 
 
 def test_memory_has_no_queue(tool, tmp_path):
     shm = pathlib.Path("/dev/shm")
     if not shm.is_dir() or "tmpfs" not in subprocess.run(["stat", "-f", "-c", "%T", shm], capture_output=True, text=True).stdout:
         pytest.skip("no tmpfs at /dev/shm")
-    assert io_findings(tool, tmp_path, shm / "changeover-none", {"io_weight": 20}) == []
+    assert findings(tool, tmp_path, shm / "changeover-none", {"io_weight": 20}) == {}
 
 
 READER = """

@@ -5,8 +5,6 @@ import signal
 import subprocess
 import time
 
-import pytest
-
 from lib.service import TOOL, Service
 from lib.waiting import wait_for
 

@@ -1,16 +1,12 @@
 """The probe inside promote: a baseline, the limits that decide, and what is said of it."""
 import json
 import os
-import pathlib
 import re
 import signal
-import sqlite3
 import subprocess
 
-import pytest
-
 from lib.answering import Answering
-from lib.service import BUILD, Service
+from lib.service import Service
 from lib.waiting import wait_for
 
 GET_SLOT = '{"jsonrpc":"2.0","id":1,"method":"getSlot"}'
@@ -52,21 +48,8 @@ def promote(service, *args):
     return p
 
 
-def query(service, sql):
-    db = sqlite3.connect(service.dir / "state" / service.name / "journal.db")
-    try:
-        return db.execute(sql).fetchall()
-    finally:
-        db.close()
-
-
 def baking(service):
-    return query(service, "SELECT 1 FROM steps WHERE step='promote/bake'")
-
-
-def fault(service, colour, what):
-    subprocess.run([BUILD / "examples/rpcnode/rpcnode", "--ledger", service.dir / colour / "ledger", "fault", what],
-                   check=True, timeout=20)
+    return service.query("SELECT 1 FROM steps WHERE step='promote/bake'")
 
 
 def history(service):
@@ -76,7 +59,7 @@ def history(service):
 
 def runs(service):
     """{part: result} of the journal."""
-    rows = query(service, "SELECT part, result FROM probes WHERE part NOT LIKE 'websockets %' ORDER BY rowid")
+    rows = service.query("SELECT part, result FROM probes WHERE part NOT LIKE 'websockets %' ORDER BY rowid")
     return {part: json.loads(text) for part, text in rows}
 
 
@@ -131,7 +114,7 @@ def test_a_lost_request_flips_back():
     with start(bake="60s") as service:
         service.run("prepare", "-t", "2.0.0")
         p = promote(service)
-        fault(service, "blue", "errors")
+        service.fault("blue", "errors")
         err = p.communicate(timeout=60)[1]
         assert p.returncode == 1, err
         assert re.search(r"changeover: \d+ requests? lost \(status: status 500: .*\), limit 0: flipped back to green", err), err
@@ -144,7 +127,7 @@ def test_a_slot_further_back_than_allowed_flips_back():
         service.run("prepare", "-t", "2.0.0")
         p = promote(service)
         front.result = 981      # as much as is allowed
-        wait_for(lambda: '"step_back":19' in str(query(service, "SELECT result FROM probes")), "what was seen so far", SLOW)
+        wait_for(lambda: '"step_back":19' in str(service.query("SELECT result FROM probes")), "what was seen so far", SLOW)
         assert p.poll() is None
         front.result = 979
         err = p.communicate(timeout=60)[1]
@@ -170,15 +153,15 @@ def test_nothing_flips_back_over_writes():
     with start(bake="60s", writes="both") as service:
         service.run("prepare", "-t", "2.0.0")
         p = promote(service)
-        fault(service, "blue", "errors")
+        service.fault("blue", "errors")
         err = p.communicate(timeout=60)[1]
         assert p.returncode == 3, err
         assert "blue stays live, because going back would lose writes" in err and "limit 0" in err, err
         assert "changeover promote --no-probe (goes on with blue), or changeover rollback --accept-loss" in err
         assert service.flags() == ["active-blue"] and service.state() == "promoting"
-        fault(service, "blue", "none")
+        service.fault("blue", "none")
         going = subprocess.Popen(service.argv("promote", "--no-probe"), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        wait_for(lambda: query(service, "SELECT 1 FROM steps WHERE result LIKE '%--no-probe%'"), "the probe's step", SLOW)
+        wait_for(lambda: service.query("SELECT 1 FROM steps WHERE result LIKE '%--no-probe%'"), "the probe's step", SLOW)
         os.kill(going.pid, signal.SIGINT)
         said = going.communicate(timeout=60)[1]
         assert "no probe: --no-probe" in said and service.flags() == ["active-blue"], said

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from lib.backend import Backend
-from lib.caddy import Caddy, binaries
+from lib.caddy import binaries
 from lib.proxied import BLUE, GREEN, Load, colour_of, get
 from lib.waiting import wait_for
 

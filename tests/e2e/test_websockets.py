@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from lib import figures
-from lib.caddy import Caddy, binaries
+from lib.caddy import binaries
 from lib.service import Service
 from lib.waiting import wait_for
 
@@ -24,19 +24,14 @@ Row = collections.namedtuple("Row", "what number slot sent at")
 
 def make(how=None, binary=None, websockets=None, spread=f"{SPREAD}s", args=(), **spec):
     """The service, started. how: command, signal, or None for one that cannot; websockets: another stop.websockets; args: of the node."""
-    service = Service(spec, files=5, size="64K")
+    service = Service(spec, files=5, size="64K", caddy=binary and binary())
     try:
-        if binary:
-            service.caddy.close()
-            service.caddy = Caddy("{\n\tadmin 127.0.0.1:%d\n}\n" % service.admin_port, service.admin_port, binary())
-            service.flag_dir = service.caddy.dir / "flags"
         node = service.spec["runtime"]["command"] + ["--log-websockets", f"{service.dir}/ws-${{colour}}.log", *args]
         asked = {"spread": spread, "signal": "USR1"} if how == "signal" else \
                 {"spread": spread, "command": [*service.spec["stop"]["command"][:3], "close-websockets", "${spread}"]}
         if how == "signal":
             node += ["--ws-close-over", "${spread_ms}"]
-        service.change_spec({"runtime": {"command": node}, "stop": {"websockets": websockets or (asked if how else None)},
-                             "traffic": {"flag_dir": str(service.flag_dir), "caddyfile": str(service.caddy.path)}})
+        service.change_spec({"runtime": {"command": node}, "stop": {"websockets": websockets or (asked if how else None)}})
         return service.start()
     except BaseException:
         service.close()

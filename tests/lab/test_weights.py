@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from lib.loopdev import LoopDevice
 from lib.service import Service
 from lib.waiting import wait_for
+from lib.weights import findings
 
 TOP = pathlib.Path("/sys/fs/cgroup")
 SLOW = 600      # an emulated machine
@@ -44,23 +44,9 @@ class SlowService(Service):
         return super().run(*args, timeout=timeout, **kw)
 
 
-def findings(tool, tmp_path, volume, standby):
-    spec = {
-        "service": "io", "writes": "replayed",
-        "colours": {"green": {"ports": {"http": 1}}, "blue": {"ports": {"http": 2}}},
-        "volumes": {"data": {"driver": "empty", "path": f"{volume}/${{colour}}"}},
-        "runtime": {"command": ["/bin/true"], "standby": standby},
-        "traffic": {"driver": "none"}, "gate": {"checks": ["ports"]},
-    }
-    path = tmp_path / "changeover.yml"
-    path.write_text(yaml.safe_dump(spec))
-    done = tool("check", "-f", path, "--state-dir", tmp_path / "state", "--fast", "-o", "json", timeout=SLOW)
-    return {f["topic"]: f for f in json.loads(done.stdout) if f["topic"] in ("cpu", "io")}
-
-
 def test_check_says_that_no_group_weighs_anything(tool, tmp_path, disk):
     disk.scheduler("bfq")
-    found = findings(tool, tmp_path, disk.path, {"cpu_weight": 20, "io_weight": 20})
+    found = findings(tool, tmp_path, disk.path, {"cpu_weight": 20, "io_weight": 20}, timeout=SLOW)
     for topic, what in (("cpu", "cpu time"), ("io", "io")):
         assert found[topic]["level"] == "warning", found
         assert f"no control group here weighs {what}: runtime.standby.{topic}_weight has no effect" in found[topic]["finding"]
@@ -70,15 +56,15 @@ def test_check_says_that_no_group_weighs_anything(tool, tmp_path, disk):
 
 def test_check_knows_the_scheduler_and_zfs(tool, tmp_path, disk, controllers):
     disk.scheduler("bfq")
-    found = findings(tool, tmp_path, disk.path, {"cpu_weight": 20, "io_weight": 20})
+    found = findings(tool, tmp_path, disk.path, {"cpu_weight": 20, "io_weight": 20}, timeout=SLOW)
     assert "cpu" not in found and found["io"]["level"] == "ok" and "(bfq) honours io_weight" in found["io"]["finding"], found
     disk.scheduler("none")
-    found = findings(tool, tmp_path, disk.path, {"io_weight": 20})
+    found = findings(tool, tmp_path, disk.path, {"io_weight": 20}, timeout=SLOW)
     assert found["io"]["level"] == "warning" and "is 'none', and io_weight of the standby has no effect" in found["io"]["finding"]
     dataset = "tank/weights"
     subprocess.run(["zfs", "create", "-o", f"mountpoint={tmp_path}/zfs", dataset], check=True)
     try:
-        found = findings(tool, tmp_path, tmp_path / "zfs", {"io_weight": 20})
+        found = findings(tool, tmp_path, tmp_path / "zfs", {"io_weight": 20}, timeout=SLOW)
         assert found["io"]["level"] == "warning" and "ZFS orders its io by itself" in found["io"]["finding"], found
     finally:
         subprocess.run(["zfs", "destroy", dataset], check=True)

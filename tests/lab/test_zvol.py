@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from lib.service import steady
 from lib.waiting import wait_for
 from lib.zfs import digest, needs_zfs, zfs
 from lib.zvol import VOLUMES, ZVOLS, ZvolService, dataset_of, mount_of, run
@@ -17,13 +18,8 @@ pytestmark = needs_zfs
 
 @pytest.fixture
 def service(kept):
-    """Steady, green or blue live: the one of the test before, unless that left it half way."""
-    if kept and kept[0].state() == "steady":
-        return kept[0]
-    while kept:
-        kept.pop().close()
-    kept.append(ZvolService())
-    return kept[0].start()
+    """Steady, green or blue live."""
+    return steady(kept, ZvolService)
 
 
 def test_ping_pong_of_file_systems_and_volumes(service):

@@ -43,6 +43,9 @@ def binaries():
             ("new", lambda: new_caddy() or pytest.skip("no newer Caddy can be had here: scripts/get-servers new"))]
 
 
+each_caddy = pytest.mark.parametrize("binary", [b[1] for b in binaries()], ids=[b[0] for b in binaries()])
+
+
 def unprivileged():
     """Another user to run servers as; None where we are not root."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None

@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 
@@ -51,10 +52,10 @@ def crash_words(status):
 
 
 class Service:
-    """spec: laid over the default spec. files, size: of green's initial data."""
+    """spec: laid over the default spec. files, size: of green's initial data. caddy: another binary than Debian's."""
 
     def __init__(self, spec=None, files=50, size="1M", slots=200, slot_ms=100, versions=("1.0.0", "2.0.0", "3.0.0"),
-                 name="node"):
+                 name="node", caddy=None):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="changeover-service-"))
         self.dir.chmod(0o755)
         self.name, self.slot_ms = name, slot_ms
@@ -69,7 +70,7 @@ class Service:
         front = self.blocks[3]
         self.front_port, self.admin_port, self.which_port = front.take(), front.take(), front.take()
         self.previews = {"green": front.take(), "blue": front.take()}
-        self.caddy = Caddy("{\n\tadmin 127.0.0.1:%d\n}\n" % self.admin_port, self.admin_port)
+        self.caddy = Caddy("{\n\tadmin 127.0.0.1:%d\n}\n" % self.admin_port, self.admin_port, caddy)
         self.flag_dir = self.caddy.dir / "flags"
         self.spec_path = self.dir / "changeover.yml"
         self.spec = merge(self._default_spec(), spec or {})
@@ -134,6 +135,11 @@ class Service:
         self.spec = merge(self.spec, over)
         self.write_spec()
 
+    def may_be_bad(self):
+        """A file bad-COLOUR makes that colour fail its gate, and only that: it answers its health as ever."""
+        self.spec["gate"]["checks"].append({"command": {"command": ["/usr/bin/test", "!", "-e", f"{self.dir}/bad-${{colour}}"]}})
+        self.write_spec()
+
     def argv(self, *args):
         return [str(TOOL), *map(str, args[:1]), "-f", str(self.spec_path), "--state-dir", str(self.dir / "state"),
                 *map(str, args[1:])]
@@ -156,6 +162,19 @@ class Service:
 
     def live(self):
         return self.status()["live"]
+
+    def query(self, sql, *args):
+        """Rows of the journal."""
+        db = sqlite3.connect(f"file:{self.dir}/state/{self.name}/journal.db?mode=ro", uri=True, timeout=10)
+        try:
+            return db.execute(sql, args).fetchall()
+        finally:
+            db.close()
+
+    def fault(self, colour, what):
+        """From now on that colour's node is behind, stalls, ... ("none": no more)."""
+        done = rpcnode.run("--ledger", self.dir / colour / "ledger", "fault", what)
+        assert done.returncode == 0, done.stderr
 
     def flags(self):
         return sorted(p.name for p in self.flag_dir.glob("active-*"))
@@ -210,10 +229,13 @@ class Service:
                 found.append((int(entry), b" ".join(argv).decode(errors="replace")))
         return found
 
-    def end_processes(self):
-        """Ends what the service has left running (guards first, so that they restart nothing)."""
+    def end_processes(self, spare=lambda pid, argv: False):
+        """Ends what the service has left running, again and again, since guards restart each other."""
+        def running():
+            return [pid for pid, argv in self.processes() if not spare(pid, argv)]
+
         for _ in range(50):
-            left = [pid for pid, _ in self.processes()]
+            left = running()
             if not left:
                 return
             for pid in left:
@@ -222,7 +244,7 @@ class Service:
                 except ProcessLookupError:
                     pass
             try:
-                wait_for(lambda: not self.processes(), "the service's processes to be gone", 0.5)
+                wait_for(lambda: not running(), "the service's processes to be gone", 0.5)
             except AssertionError:
                 pass
 
@@ -244,3 +266,13 @@ class Service:
 
     def __exit__(self, *_):
         self.close()
+
+
+def steady(kept, make):
+    """The service of the test before (`kept`, a fixture), if that left it steady, whichever colour is live; else a new one."""
+    if kept and kept[0].state() == "steady":
+        return kept[0]
+    while kept:
+        kept.pop().close()
+    kept.append(make())
+    return kept[0].start()

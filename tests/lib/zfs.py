@@ -2,7 +2,6 @@
 import hashlib
 import json
 import os
-import sqlite3
 import subprocess
 
 import pytest
@@ -98,12 +97,8 @@ class ZfsService(Service):
 
     def events(self):
         """What the journal has of the last upgrade, in one text."""
-        db = sqlite3.connect(f"file:{self.dir}/state/{self.name}/journal.db?mode=ro", uri=True, timeout=10)
-        try:
-            return "\n".join(text for text, in db.execute(
-                "SELECT text FROM events WHERE upgrade=(SELECT id FROM upgrades ORDER BY created DESC LIMIT 1) ORDER BY rowid"))
-        finally:
-            db.close()
+        return "\n".join(text for text, in self.query(
+            "SELECT text FROM events WHERE upgrade=(SELECT id FROM upgrades ORDER BY created DESC LIMIT 1) ORDER BY rowid"))
 
     def properties(self, colour):
         names = "recordsize,quota,canmount,mountpoint,mounted,changeover:service,changeover:colour"

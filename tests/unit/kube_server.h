@@ -2,6 +2,7 @@
  * it was asked is kept. */
 #pragma once
 
+#include "fake_http.h"
 #include "net/kube.h"
 #include "net/ws.h"
 #include "sys/clock.h"
@@ -127,22 +128,6 @@ static inline void server_answer(struct kube_server *s, int fd, const struct can
     }
 }
 
-/* Its head, and as much body as Content-Length says. */
-static inline bool server_read(int fd, char *buf, size_t size)
-{
-    size_t got = 0;
-    for (;;) {
-        ssize_t n = read(fd, buf + got, size - 1 - got);
-        if (n <= 0)
-            return false;
-        got += (size_t)n;
-        buf[got] = '\0';
-        const char *head = strstr(buf, "\r\n\r\n"), *len = strcasestr(buf, "content-length:");
-        if (head && got - (size_t)(head + 4 - buf) >= (len ? strtoul(len + 15, NULL, 10) : 0))
-            return true;
-    }
-}
-
 static inline void *server_run(void *ctx)
 {
     static const struct canned beyond = {.body = "beyond the script", .code = 599};
@@ -150,7 +135,7 @@ static inline void *server_run(void *ctx)
     for (int fd; (fd = accept(s->fd, NULL, NULL)) >= 0;) {
         size_t at = atomic_load(&s->asked);
         char *request = s->request[at < 31 ? at : 31];
-        if (!server_read(fd, request, sizeof(s->request[0]))) {
+        if (!fake_read(fd, request, sizeof(s->request[0]))) {
             close(fd);
             continue;
         }
