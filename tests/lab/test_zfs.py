@@ -2,9 +2,7 @@
 import os
 import subprocess
 
-import pytest
-
-from lib.zfs import VOLUMES, ZfsService, digest, needs_zfs, zfs
+from lib.zfs import VOLUMES, digest, needs_zfs, zfs
 
 pytestmark = needs_zfs
 
@@ -103,3 +101,21 @@ def test_a_dataset_that_is_not_ours_is_never_touched(service):
     service.run("cleanup", "-y", expect=None)
     assert service.graph() == before and theirs.read_text() == "theirs"
     zfs("destroy", service.dataset(other))
+
+
+def test_what_is_mounted_inside_would_be_missing_and_is_refused(service):
+    live, _ = service.sides()
+    child = f"{service.dataset(live)}/child"
+    zfs("snapshot", f"{service.dataset(live)}@look")
+    assert list((service.dir / live / "ledger/.zfs/snapshot/look").iterdir()), "mounted there as soon as somebody looks"
+    service.run("check", "-t", service.next_version())
+    zfs("create", child)
+    try:
+        for command in ("check", "prepare"):
+            done = service.run(command, "-t", service.next_version(), expect=1)
+            assert f"mounted inside, at '{service.dir}/{live}/ledger/child'" in " ".join((done.stdout + done.stderr).split())
+    finally:
+        zfs("destroy", child)
+        zfs("destroy", f"{service.dataset(live)}@look")
+    assert service.state() == "steady"
+    service.looks_clean(live)

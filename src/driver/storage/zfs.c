@@ -12,6 +12,7 @@
 #include "driver/storage/common.h"
 #include "driver/storage/zfs_space.h"
 #include "driver/storage/zfs_volume.h"
+#include "sys/mount.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,34 @@ static const char *const mark_properties[] = {"changeover:service", "changeover:
                                               "changeover:volume", "changeover:upgrade"};
 
 /* ---- inspect ---- */
+
+struct inside {
+    const char *path;
+    char point[256]; /* the first mount below it; "": there is none */
+};
+
+static int look_inside(void *ctx, const struct sys_mount *m)
+{
+    struct inside *in = ctx;
+    size_t n = strlen(in->path);
+    if (strncmp(m->point, in->path, n) != 0 || m->point[n] != '/' ||
+        str_starts(m->point + n, "/.zfs/")) /* a snapshot that somebody looks into */
+        return 0;
+    str_format(in->point, sizeof(in->point), "%.255s", m->point);
+    return 1;
+}
+
+/* A snapshot has an empty directory there. */
+static void why_not_inside(const struct spec_volume *src, char *ret, size_t size)
+{
+    struct inside in = {.path = src->path};
+    struct err none = {0};
+    if (sys_mount_each(look_inside, &in, &none) > 0)
+        str_format(ret, size,
+                   "another file system is mounted inside, at '%s', and would not be cloned: make "
+                   "it a volume of its own beside, or unmount it",
+                   in.point);
+}
 
 /* What keeps the driver from cloning; ret is "" if nothing does. */
 static void why_not(const struct zfs_pair *p, char *ret, size_t size)
@@ -42,6 +71,8 @@ static void why_not(const struct zfs_pair *p, char *ret, size_t size)
     else if (!zfs_mounted_at(f, p->src->path))
         str_format(ret, size, "'%s' is not mounted at '%s' (mountpoint %s, mounted %s)", f->name,
                    p->src->path, f->mountpoint, f->mounted);
+    if (!*ret)
+        why_not_inside(p->src, ret, size);
     if (!*ret && (pool != strcspn(p->to.name, "/") || strncmp(f->name, p->to.name, pool) != 0))
         str_format(ret, size, "'%s' and '%s' lie in different pools", f->name, p->to.name);
 }

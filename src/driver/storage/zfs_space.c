@@ -103,12 +103,21 @@ int zfs_space(const struct driver_ctx *ctx, const struct spec_volume *v, enum co
         return 0;
     cleanup_free char *above =
         x_strndup(v->dataset, (size_t)(strrchr(v->dataset, '/') - v->dataset));
+    struct err why = {0};
+    bool volume;
     if (zfs_ask(ctx,
                 ZFS_ARGS("get", "-H", "-p", "-o", "name,property,value", zfs_space_properties,
                          above, v->dataset),
-                &out, err) < 0)
+                &out, &why) < 0) {
+        if (strstr(why.msg, "does not exist")) { /* not cloned yet, or gone: it takes nothing */
+            ret->free_bytes = UINT64_MAX;
+            ret->used_bytes = 0;
+            return 0;
+        }
+        if (err)
+            *err = why;
         return err_ctx(err, "volume '%s'", v->name);
-    bool volume;
+    }
     if (!zfs_parse_space(str_cstr(&out), v->dataset, ret, &volume))
         return err_set(err, ERR_FAILED, "volume '%s': zfs get says nothing of '%s' or '%s'",
                        v->name, v->dataset, above);
