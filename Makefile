@@ -40,6 +40,7 @@ bench-million: deps-bench
 bench-clone: deps-bench
 	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
 	@scripts/run-bench build-release tests/bench/cloning.py
+	@tests/lab/suite build-release -s tests/lab/bench_zfs.py
 install: deps
 	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true --prefix=$(PREFIX)
 	@meson install -C build-release --no-rebuild --quiet

@@ -1,8 +1,13 @@
 """What cleanup does with what others have on the loser; what goes along to a clone; who may do what: on the real OpenZFS."""
 import json
 import os
+import shutil
+import subprocess
 
-from lib.zfs import VOLUMES, digest, needs_zfs, zfs
+import pytest
+
+from lib.service import TOOL
+from lib.zfs import RESERVED, VOLUMES, digest, needs_zfs, values, zfs
 
 pytestmark = needs_zfs
 
@@ -120,4 +125,128 @@ def test_retire_of_a_clone_that_lost(service):
     service.run("resume")
     assert service.graph()[f"{other}-ledger.retired-{upgrade}"] == f"{live}-ledger@changeover-{upgrade}"
     service.drop_retired(other, upgrade, service.fixed)
+    service.looks_clean(live)
+
+
+def permissions(dataset):
+    return {line.strip() for line in zfs("allow", dataset).split("---- Permissions on ")[1].splitlines()[1:]}
+
+
+PROPERTIES = {"recordsize": "16384", "compression": "gzip-3", "acltype": "posix", "xattr": "sa", "atime": "off", "quota": "4294967296",
+              "refquota": "3221225472", "logbias": "throughput", "primarycache": "metadata", "com.sun:auto-snapshot": "false",
+              "org.example:backup": "tier 2, nightly"}
+
+
+def test_what_was_set_on_live_goes_along(service):
+    """The table of both sides, before and after, through two upgrades; what was not set is inherited as it was."""
+    live = service.live()
+    zfs("set", *(f"{k}={v}" for k, v in PROPERTIES.items()), service.dataset(live))
+    zfs("allow", "-s", "@keep", "snapshot,hold", service.dataset(live))
+    zfs("allow", "-l", "-u", "nobody", "@keep,send", service.dataset(live))
+    zfs("allow", "-d", "-g", "nogroup", "mount", service.dataset(live))
+    zfs("allow", "-e", "diff", service.dataset(live))
+    zfs("allow", "-c", "destroy", service.dataset(live))
+    allowed = permissions(service.dataset(live))
+    assert len(allowed) > 8, allowed
+    wanted = values(service.dataset(live), *PROPERTIES, *RESERVED)
+    assert {**wanted, "xattr": "sa"} == {**PROPERTIES, **RESERVED}      # 2.3 says `on` for sa
+    for _ in range(2):
+        old, new, _ = promoted(service)
+        table = {c: values(service.dataset(c), *wanted) for c in (old, new)}
+        assert table[old] == wanted
+        assert table[new] == {**wanted, "reservation": "0", "refreservation": "0"}     # not twice while both are there
+        assert permissions(service.dataset(new)) == allowed
+        service.run("cleanup", "-y")
+        assert values(service.dataset(new), *wanted) == wanted and permissions(service.dataset(new)) == allowed
+        assert "local" not in zfs("get", "-H", "-o", "source", "sync", service.dataset(new))
+        service.looks_clean(new)
+
+
+def test_a_reservation_without_room_is_said_until_it_is_there(service):
+    old, new, _ = promoted(service)
+    marker = service.dir / "fired-due"
+    marker.unlink(missing_ok=True)
+    service.run("cleanup", "-y", expect=None, env={"CHANGEOVER_FAULT": f"kill@zfs/set@{marker}"})
+    assert marker.exists()
+    # what is due is noted; meanwhile the room goes
+    zfs("set", "refreservation=none", "reservation=none", service.dataset(old))
+    used = int(values(service.parent, "used")["used"])
+    zfs("set", f"quota={used + (4 << 20)}", service.parent)
+    said = service.run("resume")
+    assert service.state() == "steady" and service.live() == new
+    assert "lacks what was reserved" in said.stderr, said.stderr
+    for _ in range(2):
+        notes = "\n".join(service.status()["notes"])
+        assert "zfs set reservation=20971520" in notes, notes
+    assert values(service.dataset(new), "reservation") == {"reservation": "0"}
+    zfs("set", "quota=none", service.parent)
+    command = next(n for n in service.status()["notes"] if "lacks" in n).split("zfs ")[-1].split()
+    zfs(*command)
+    assert values(service.dataset(new), *RESERVED) == RESERVED and service.status()["notes"] == []
+    # the next upgrade takes it from there
+    promoted(service)
+    service.run("cleanup", "-y")
+    service.looks_clean(service.live())
+
+
+@pytest.fixture
+def somebody(service):
+    """A user of the machine with a copy of the service's spec and journal that is theirs."""
+    uid = 65534
+    os.chmod("/dev/zfs", 0o666)     # as Debian's udev rule does
+    mine = service.dir / "somebody"
+    subprocess.run(["cp", "-a", service.dir / "state", mine], check=True)
+    subprocess.run(["chown", "-R", f"{uid}:{uid}", mine], check=True)
+    tool = shutil.copy(TOOL, service.dir / "tool")      # the VM's own copy lies where nobody else may look
+
+    def run(*args, expect=0):
+        argv = [tool, *service.argv(*args)[1:]]
+        argv[argv.index("--state-dir") + 1] = str(mine)
+        done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, user=uid, group=uid, extra_groups=[],
+                              env={**os.environ, "HOME": "/nonexistent"}, timeout=300)
+        assert expect is None or done.returncode == expect, done.stdout + done.stderr
+        return done
+
+    def zfs_as(*args):
+        return subprocess.run(["zfs", *map(str, args)], capture_output=True, text=True, user=uid, group=uid, extra_groups=[])
+
+    yield run, zfs_as
+    subprocess.run(["rm", "-rf", mine, tool], check=True)
+
+
+def test_who_is_not_root(service, somebody):
+    """What zfs allow can give works; the rest is said before anything is touched."""
+    run, zfs_as = somebody
+    live, other = service.sides()
+    graph = service.graph()
+    dataset = service.dataset(live)
+    assert json.loads(run("status", "-o", "json").stdout)["live"] == live       # inspect, as they are
+    found = json.loads(run("check", "-t", service.next_version(), "-o", "json", expect=1).stdout)
+    rights = [f for f in found if f["topic"] == "rights"]
+    missing = [f for f in rights if "which 'nobody' has not" in f["finding"]]
+    assert any(f["finding"].startswith("prepare/clone needs clone,userprop on " + dataset) for f in missing), rights
+    assert any("cleanup needs" in f["finding"] for f in missing)
+    assert any("only root may" in f["finding"] and "prepare/clone mounts" in f["finding"] for f in rights)
+    assert [f for f in found if f["topic"] == "space" and f["level"] == "ok"], "space"
+    # what it says mends it, all but what is root's
+    for f in missing:
+        subprocess.run(f["mend"].split(), check=True)
+    found = json.loads(run("check", "-t", service.next_version(), "-o", "json", expect=1).stdout)
+    rights = [f for f in found if f["topic"] == "rights"]
+    assert not any("has not" in f["finding"] for f in rights)
+    assert any("prepare/clone: 'nobody' may snapshot,hold,clone,userprop on " + dataset in f["finding"] for f in rights), rights
+    assert len([f for f in rights if f["level"] == "error"]) == len(VOLUMES)
+    # snapshot, hold and send by the commands of the tool, as that user
+    zfs("allow", "-u", "nobody", "send", dataset)
+    taken = f"{dataset}@by-nobody"
+    for args in (["snapshot", "-o", "changeover:snapshot=x", taken], ["hold", "changeover", taken], ["send", "-n", "-P", taken],
+                 ["release", "changeover", taken], ["destroy", taken]):
+        done = zfs_as(*args)
+        assert done.returncode == 0, (args, done.stderr)
+    refused = run("prepare", "-t", service.next_version(), expect=None)
+    assert refused.returncode == 1 and service.graph() == graph and service.state() == "steady", refused.stderr
+    zfs("unallow", "-u", "nobody", service.parent)
+    for v in VOLUMES:
+        zfs("unallow", "-u", "nobody", service.dataset(live, v))
+        zfs("allow", "-u", "nobody", "snapshot,hold", service.dataset(live, v))
     service.looks_clean(live)
