@@ -54,6 +54,7 @@ struct run {
         uint64_t stalled; /* what it said */
         unsigned waited;  /* looks in a row that found too much */
     } pressure;
+    atomic_bool skipped; /* files were not looked at: `bytes` is not of them all */
     atomic_bool crowded; /* too much of it: the workers wait */
     atomic_llong waited; /* by all of them, for a limit */
     atomic_ullong files, dirs, linked, symlinks, others, sockets, excluded, vanished, reused,

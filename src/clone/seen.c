@@ -68,6 +68,7 @@ static struct slot *map_add(struct map *m, uint64_t key, bool *ret_new)
 struct horizon {
     nsec_t since; /* wall clock; 0: nothing is */
     nsec_t mono;  /* the same moment */
+    bool told;    /* of all that changes since is in `held` */
     struct map held;
 };
 
@@ -76,11 +77,12 @@ struct seen {
     struct horizon next; /* what the next one will compare with */
     struct horizon now;  /* begun with the pass at hand */
     struct map let_go;   /* told of since the pass at hand began: for the next one */
-    bool forget;
+    bool forget, told, lost;
     struct map dirs, dirs_now;
     pthread_mutex_t lock; /* dirs_now, let_go */
     unsigned passes;
     nsec_t took, worked;
+    uint64_t bytes;
 };
 
 struct seen *seen_new(void)
@@ -130,6 +132,16 @@ void seen_forget(struct seen *s)
     s->forget = true;
 }
 
+void seen_told(struct seen *s)
+{
+    s->told = true;
+}
+
+void seen_told_lost(struct seen *s)
+{
+    s->lost = true;
+}
+
 unsigned seen_passes(const struct seen *s)
 {
     return s->passes;
@@ -143,6 +155,11 @@ nsec_t seen_took(const struct seen *s)
 nsec_t seen_worked(const struct seen *s)
 {
     return s->worked;
+}
+
+uint64_t seen_bytes(const struct seen *s)
+{
+    return s->bytes;
 }
 
 void seen_begin(struct seen *s)
@@ -160,11 +177,13 @@ void seen_begin(struct seen *s)
     map_done(&s->let_go);
     if (s->forget)
         s->next.since = 0;
-    s->forget = false;
+    s->next.told &= !s->lost;
+    s->now.told = s->told;
+    s->forget = s->lost = false;
     map_done(&s->dirs_now);
 }
 
-void seen_end(struct seen *s, bool whole, nsec_t took, nsec_t worked)
+void seen_end(struct seen *s, bool whole, nsec_t took, nsec_t worked, uint64_t bytes)
 {
     map_done(whole ? &s->dirs : &s->dirs_now);
     if (!whole)
@@ -178,6 +197,7 @@ void seen_end(struct seen *s, bool whole, nsec_t took, nsec_t worked)
     s->passes++;
     s->took = took;
     s->worked = worked;
+    s->bytes = bytes;
 }
 
 static bool before(const struct horizon *h, const struct sys_node *file)
@@ -189,6 +209,11 @@ static bool before(const struct horizon *h, const struct sys_node *file)
 bool seen_unchanged(const struct seen *s, const struct sys_node *file)
 {
     return before(&s->next, file);
+}
+
+bool seen_not_told(const struct seen *s, uint64_t ino)
+{
+    return s->next.since && s->next.told && !map_find(&s->next.held, ino);
 }
 
 bool seen_renewed(const struct seen *s, const struct sys_node *file)

@@ -27,17 +27,25 @@ void seen_let_go(struct seen *s, uint64_t ino);
 /* Nobody knows what may have changed: the next pass clones everything anew. */
 void seen_forget(struct seen *s);
 
+/* From here on every file that changes in any way is told of by seen_let_go(): a pass need not look
+ * at the files of a directory that is as it was, once a whole pass was made after this. Lost: not
+ * all of them were told since the last pass began; the next one looks at each. */
+void seen_told(struct seen *s);
+void seen_told_lost(struct seen *s);
+
 unsigned seen_passes(const struct seen *s); /* whole ones so far */
 nsec_t seen_took(const struct seen *s);     /* the last of them; 0: none yet */
 nsec_t seen_worked(const struct seen *s);   /* the same without its waits for a limit */
+uint64_t seen_bytes(const struct seen *s);  /* of all files, as it found them */
 
 /* ---- for the cloner; any thread but for begin and end ---- */
 
 void seen_begin(struct seen *s); /* a pass begins: right before its first look at the tree */
-void seen_end(struct seen *s, bool whole, nsec_t took, nsec_t worked);
+void seen_end(struct seen *s, bool whole, nsec_t took, nsec_t worked, uint64_t bytes);
 
 bool seen_unchanged(const struct seen *s, const struct sys_node *file); /* since the last pass */
-bool seen_renewed(const struct seen *s, const struct sys_node *file);   /* by the last pass */
+bool seen_not_told(const struct seen *s, uint64_t ino); /* as it was, without a look at it */
+bool seen_renewed(const struct seen *s, const struct sys_node *file); /* by the last pass */
 
 /* Whether the last whole pass found that directory at that path. *ret_owed: it left something
  * behind there that the source no longer had. */

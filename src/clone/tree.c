@@ -185,6 +185,14 @@ static bool may_share(uint64_t magic)
     return false;
 }
 
+/* What the tree holds: of files that were not looked at, by the last pass. */
+static uint64_t all_bytes(const struct run *r)
+{
+    uint64_t bytes = atomic_load(&r->bytes);
+    uint64_t before = atomic_load(&r->skipped) ? seen_bytes(r->o->seen) : 0;
+    return bytes > before ? bytes : before;
+}
+
 static void fill_result(const struct run *r, struct tree_result *ret)
 {
     if (!ret)
@@ -200,7 +208,7 @@ static void fill_result(const struct run *r, struct tree_result *ret)
         .vanished = atomic_load(&r->vanished),
         .reused = atomic_load(&r->reused),
         .removed = atomic_load(&r->removed),
-        .bytes = atomic_load(&r->bytes),
+        .bytes = all_bytes(r),
         .took = sys_clock_mono() - r->began,
     };
 }
@@ -222,7 +230,7 @@ static int finish_empty(struct run *r, struct tree_result *ret, struct err *err)
 static void end_pass(struct run *r, bool whole)
 {
     nsec_t took = sys_clock_mono() - r->began, waited = atomic_load(&r->waited) / r->threads;
-    seen_end(r->o->seen, whole, took, took > waited ? took - waited : 0);
+    seen_end(r->o->seen, whole, took, took > waited ? took - waited : 0, all_bytes(r));
 }
 
 /* The walk itself, as a pass of r->o->seen if there is one. */
@@ -281,7 +289,7 @@ static int walk(struct run *r, struct tree_result *ret, struct err *err)
     if (!r->o->owner || r->o->ahead || r->o->keep_mark)
         return 0;
     if (mark(r->dst, r->o->owner, r->o->no_sync ? SENTINEL_COPIED : SENTINEL_READY,
-             atomic_load(&r->files), atomic_load(&r->bytes), err) < 0)
+             atomic_load(&r->files), all_bytes(r), err) < 0)
         return -1;
     (void)sys_tree_set_times(dst_top, "", top.atime, top.mtime); /* the mark has changed them */
     return 0;

@@ -192,6 +192,14 @@ static bool is_mark(const struct run_dir *d, const char *name)
     return !*d->path && (str_eq(name, SENTINEL_FILE) || str_eq(name, SENTINEL_FILE ".tmp"));
 }
 
+/* Of a directory that is as it was: what nobody has told of is as it was, too. */
+static bool needs_no_look(const struct run *r, const struct run_dir *d, unsigned char type,
+                          uint64_t ino)
+{
+    return type == DT_REG && d->known && !d->look_for_gone && !(r->o->exclude && *r->o->exclude) &&
+           seen_not_told(r->o->seen, ino);
+}
+
 static int list_dir(struct run *r, struct run_scratch *s, struct run_dir *d, struct names *names,
                     struct err *err)
 {
@@ -199,9 +207,14 @@ static int list_dir(struct run *r, struct run_scratch *s, struct run_dir *d, str
     const char *name;
     unsigned char type;
     int more;
+    uint64_t as_were = 0;
     while ((more = sys_names_next(list, &name, &type)) > 0 && !pool_stopping(r->base.pool)) {
         if (is_mark(d, name))
             continue;
+        if (r->refresh && needs_no_look(r, d, type, list->ino)) {
+            as_were++;
+            continue;
+        }
         if (is_dir(d, name, type)) {
             if (add_subdir(r, s, d, name, err) < 0)
                 return -1;
@@ -216,6 +229,10 @@ static int list_dir(struct run *r, struct run_scratch *s, struct run_dir *d, str
         names->used += n;
         names->n++;
     }
+    atomic_fetch_add_explicit(&r->files, as_were, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->reused, as_were, memory_order_relaxed);
+    if (as_were)
+        atomic_store(&r->skipped, true);
     if (more < 0)
         return errno == ENOENT ? run_gone(r, d->path, err)
                                : run_fail(r, "read the directory", d->path, err);

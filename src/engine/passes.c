@@ -166,6 +166,14 @@ static int look_what_is_held(struct cloning *c, struct err *err)
     return 0;
 }
 
+/* Whoever else has a file of it open: what he did to it may not have been told. Before anybody
+ * waits, since it looks at every process of the machine. */
+static void look_what_others_hold(struct cloning *c)
+{
+    if (unseen_follows(c->unseen))
+        sys_all_held(hold, c);
+}
+
 /* ---- while it runs ---- */
 
 static int ways_on(struct cloning *c, struct err *err)
@@ -182,6 +190,8 @@ static int pass_ahead(struct cloning *c, struct err *err)
 {
     char took[24];
     const char *name = colour_name(c->from);
+    if (c->passes == 1)
+        unseen_follow(c->unseen);
     if (look_what_is_held(c, err) < 0)
         return -1;
     unseen_take(c->unseen, true);
@@ -266,6 +276,7 @@ static int clone_frozen(struct cloning *c, struct err *err)
     int fd = -1;
     if (flush(c, err) < 0)
         return -1;
+    look_what_others_hold(c);
     c->ceiling = sys_clock_mono() + most;
     if (c->e->runtime->freeze(&c->e->ctx, c->from, most, &fd, err) < 0) {
         c->ceiling = 0;
@@ -452,6 +463,7 @@ static int clone_rest(struct cloning *c, const struct plan_step *s, char *result
     c->s = s;
     c->ctx.step_name = c->e->ctx.step_name;
     c->ctx.step_attempt = c->e->ctx.step_attempt;
+    look_what_others_hold(c);
     unseen_take(c->unseen, true);
     if (snapshot(c, false, err) < 0)
         return -1;

@@ -88,6 +88,17 @@ int sys_proc_held(pid_t pid, sys_held_fn *fn, void *ctx)
     return mapped(pid, fn, ctx) < 0 || opened(pid, fn, ctx) < 0 ? -1 : 0;
 }
 
+void sys_all_held(sys_held_fn *fn, void *ctx)
+{
+    DIR *d = opendir("/proc");
+    struct dirent *e;
+    while (d && (e = readdir(d)))
+        if (*e->d_name >= '1' && *e->d_name <= '9')
+            (void)sys_proc_held((pid_t)strtol(e->d_name, NULL, 10), fn, ctx);
+    if (d)
+        closedir(d);
+}
+
 /* ---- who is on a file system ---- */
 
 static bool on_device(int dir, const char *path, dev_t dev)

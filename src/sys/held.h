@@ -11,6 +11,9 @@
 typedef void sys_held_fn(void *ctx, uint64_t ino);
 int sys_proc_held(pid_t pid, sys_held_fn *fn, void *ctx);
 
+/* The same of every process that we may look into. */
+void sys_all_held(sys_held_fn *fn, void *ctx);
+
 /* Who keeps the file system of this device (stat's st_dev) from being unmounted or destroyed:
  * appended to `ret` as "pid 12 (rpcnode: an open file)", one after the other, each process once by
  * the first that is found. A process whose mount namespace still has it mounted counts, too. A

@@ -142,6 +142,7 @@ int sys_names_next(struct sys_names *n, const char **ret_name, unsigned char *re
             continue;
         *ret_name = e->d_name;
         *ret_type = e->d_type;
+        n->ino = e->d_ino;
         return 1;
     }
 }

@@ -52,6 +52,8 @@ int sys_tree_beneath(int top, const char *path);
 struct sys_names {
     int fd;
     size_t pos, len;
+    uint64_t
+        ino; /* of the name returned last; of what lies below it, if something is mounted there */
     _Alignas(8) char buf[32768];
 };
 struct sys_names *sys_names_open(int dir_fd); /* from the first name on; free() it */

@@ -8,12 +8,16 @@ FILES, SLOTS, STRIDE = 8, 64, 131072       # as in busy.c
 BALLAST = 3000
 
 
+def place(root, kind, i):
+    return root / ("first", "second")[i % 2] / ("" if i % 4 < 2 else "still") / f"{kind}.{i}"
+
+
 def make_data(green):
     for volume in ("first", "second"):
-        (green / volume).mkdir(parents=True, exist_ok=True)
+        (green / volume / "still").mkdir(parents=True, exist_ok=True)
     for i in range(FILES):
         for kind in ("stored", "brief", "written"):
-            (green / ("first", "second")[i % 2] / f"{kind}.{i}").write_bytes(bytes(SLOTS // FILES * STRIDE))
+            place(green, kind, i).write_bytes(bytes(SLOTS // FILES * STRIDE))
     for i in range(BALLAST):
         (green / "first" / f"ballast.{i}").write_bytes(b"ballast " * 512)
     for name in "xy":                       # the same size and time, so that only their place tells them apart
@@ -25,7 +29,7 @@ def make_data(green):
 
 def numbers(blue, kind):
     """What the slots hold, and what they must hold if the largest of them is the latest."""
-    files = [(blue / ("first", "second")[i % 2] / f"{kind}.{i}").read_bytes() for i in range(FILES)]
+    files = [place(blue, kind, i).read_bytes() for i in range(FILES)]
     found = [struct.unpack_from("<Q", files[i % FILES], i // FILES * STRIDE)[0] for i in range(SLOTS)]
     last = max(found)
     assert last > 10 * SLOTS, f"nobody wrote: {kind} {found}"

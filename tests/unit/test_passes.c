@@ -189,26 +189,100 @@ static void take(void *ctx, uint64_t ino)
 }
 
 /* Of a mapping that is gone, when the last of it is gone; not of what we write ourselves. */
-static void what_others_let_go_is_told(void **state)
+static void others_are_told(enum sys_watch_kind kind, const char *does, bool is_told)
 {
-    (void)state;
     struct wanted w = {0};
     struct sys_node node;
     assert_int_equal(run_ok("echo 1 > watched"), 0);
-    int fd = sys_watch_open(".");
-    if (fd < 0)
+    struct sys_watch *watch = sys_watch_open(".", kind);
+    if (!watch)
         skip();
     assert_int_equal(sys_node_at(AT_FDCWD, "watched", &node), 0);
     w.ino = node.ino;
     int own = open("watched", O_WRONLY);
     assert_int_equal(write(own, "2", 1), 1);
     close(own);
-    assert_int_equal(sys_watch_read(fd, take, &w), 0);
+    assert_int_equal(sys_watch_read(watch, take, &w), 0);
     assert_false(w.found);
-    assert_int_equal(run_ok("exec 3<>watched; exec 3>&-"), 0);
-    assert_int_equal(sys_watch_read(fd, take, &w), 0);
-    assert_true(w.found);
-    close(fd);
+    assert_int_equal(run_ok(does), 0);
+    assert_int_equal(sys_watch_read(watch, take, &w), 0);
+    assert_int_equal(w.found, is_told);
+    sys_watch_close(watch);
+}
+
+static void what_others_let_go_is_told(void **state)
+{
+    (void)state;
+    others_are_told(SYS_WATCH_LET_GO, "exec 3<>watched; exec 3>&-", true);
+    others_are_told(SYS_WATCH_LET_GO, "chmod 600 watched", false);
+}
+
+static void what_others_change_is_told(void **state)
+{
+    (void)state;
+    char dir[] = "/var/tmp/changeover-watch-XXXXXX"; /* the tests' own may be in memory */
+    struct sys_watch *watch = sys_watch_open("/var/tmp", SYS_WATCH_CHANGES);
+    if (!watch)
+        skip();
+    sys_watch_close(watch);
+    cleanup_free char *before = getcwd(NULL, 0);
+    assert_true(mkdtemp(dir) && chdir(dir) == 0);
+    static const char *const changes[] = {"exec 3<>watched; exec 3>&-",
+                                          "chmod 600 watched",
+                                          "touch -d 2000-01-01 watched",
+                                          "chown 1:1 watched",
+                                          "echo 3 > watched",
+                                          "truncate -s 9 watched",
+                                          "ln watched other; rm other",
+                                          "echo 1 > new; mv new watched"};
+    for (size_t i = 0; i + 1 < ARRAY_LEN(changes); i++)
+        others_are_told(SYS_WATCH_CHANGES, changes[i], true);
+    others_are_told(SYS_WATCH_CHANGES, "cat watched", false);
+    others_are_told(SYS_WATCH_CHANGES, changes[ARRAY_LEN(changes) - 1], false); /* another one */
+    assert_int_equal(run_ok("rm watched"), 0);
+    assert_int_equal(chdir(before) || rmdir(dir), 0);
+}
+
+/* With everything told, the last pass does not look at files; and how it comes to look again. */
+static void what_nobody_told_of_is_not_looked_at(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct tree_result res;
+    struct seen *seen = seen_new();
+    struct tree_options o = {
+        .mode = TREE_COPY, .owner = &owner, .seen = seen, .ahead = true, .threads = 1};
+    struct sys_node node;
+    assert_int_equal(
+        run_ok("rm -rf src dst; mkdir -p src/a; cd src/a; echo 1 > f; echo 1 > g; echo 1 > h"), 0);
+    sys_sleep(60 * NSEC_MS);
+    OK(tree_clone("src", "dst", &o, NULL, &err), err);
+    seen_told(seen);
+    assert_int_equal(run_ok("echo 2 > src/a/f"), 0);
+    sys_sleep(60 * NSEC_MS);
+    OK(tree_refresh("src", "dst", &o, &res, &err), err); /* not told before it began: looks */
+    assert_same_tree("src", "dst");
+    uint64_t bytes = res.bytes;
+
+    assert_int_equal(run_ok("echo 3 > src/a/f; echo 3 > src/a/g"), 0);
+    assert_int_equal(sys_node_at(AT_FDCWD, "src/a/f", &node), 0);
+    seen_let_go(seen, node.ino);
+    OK(tree_refresh("src", "dst", &o, &res, &err), err);
+    assert_int_equal(run_ok("grep -q 3 dst/a/f && grep -q 1 dst/a/g"), 0);
+    assert_int_equal(res.files, 3);
+    assert_int_equal(res.reused, 2);
+    assert_int_equal(res.bytes, bytes);
+
+    seen_told_lost(seen); /* some were missed: it looks at each */
+    assert_int_equal(run_ok("echo 4 > src/a/h"), 0);
+    OK(tree_refresh("src", "dst", &o, &res, &err), err);
+    assert_int_equal(run_ok("grep -q 4 dst/a/h"), 0);
+
+    assert_int_equal(run_ok("mv src/a/f src/a/k"), 0); /* the directory has changed */
+    o.ahead = false;
+    OK(tree_refresh("src", "dst", &o, &res, &err), err);
+    assert_int_equal(run_ok("test -e dst/a/k && test ! -e dst/a/f"), 0);
+    seen_free(seen);
 }
 
 int main(void)
@@ -217,6 +291,8 @@ int main(void)
                                        cmocka_unit_test(what_was_let_go_is_cloned_anew),
                                        cmocka_unit_test(what_differs_is_cloned_anew),
                                        cmocka_unit_test(what_is_written_over_is_equal),
-                                       cmocka_unit_test(what_others_let_go_is_told)};
+                                       cmocka_unit_test(what_others_let_go_is_told),
+                                       cmocka_unit_test(what_others_change_is_told),
+                                       cmocka_unit_test(what_nobody_told_of_is_not_looked_at)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

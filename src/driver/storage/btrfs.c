@@ -269,7 +269,7 @@ static int btrfs_ahead(const struct driver_ctx *ctx, const struct spec_volume *s
         return -1;
     seen_begin(seen);
     int r = flush(&from, &took, err);
-    seen_end(seen, r == 0, took, took);
+    seen_end(seen, r == 0, took, took, 0);
     return r;
 }
 

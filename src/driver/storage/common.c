@@ -181,7 +181,8 @@ int storage_tree_inspect(const struct driver_ctx *ctx, const struct spec_volume 
     ret->needed_bytes = needed(src, mode, &size);
     ret->estimate_ns = estimate < 0 ? 0 : estimate;
     /* In memory, with nobody to watch it, the last pass is over all of it. */
-    bool whole = estimate > 0 && sys_watch_needed(src->path) && !sys_watch_can(src->path);
+    bool whole =
+        estimate > 0 && sys_watch_needed(src->path) && !sys_watch_can(src->path, SYS_WATCH_LET_GO);
     ret->pause_ns = whole ? estimate : size.took + size.took / 5;
     return 0;
 }

@@ -228,7 +228,7 @@ static int zfs_ahead(const struct driver_ctx *ctx, const struct spec_volume *src
         return -1;
     seen_begin(seen);
     int r = storage_flush(src, &took, err);
-    seen_end(seen, r == 0, took, took);
+    seen_end(seen, r == 0, took, took, 0);
     return r;
 }
 
