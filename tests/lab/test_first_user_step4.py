@@ -39,6 +39,7 @@ class Theirs(ZfsService):
             "colours": {c: {"ports": {"rpc": p, "ws": p + 100}, "config": {"dataset": self.dataset(c)}} for c, p in ports.items()},
             "volumes": {"ledger": {"dataset": "${config.dataset}"},
                         "accounts": {"driver": "copy"}},
+            "space": {"floor": "100MB", "last_floor": "50MB"},  # a small machine
             "runtime": {"version": {"output": "rpcnode (v[0-9.]+)"}}})
 
     def dataset(self, colour, volume="ledger"):
