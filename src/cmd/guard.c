@@ -3,6 +3,7 @@
 
 #include "cmd/guard_failover.h"
 #include "cmd/session.h"
+#include "driver/storage/ops.h"
 #include "engine/flow.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -92,6 +93,20 @@ static const struct freezer *freezer_killed(const struct guard_ctx *g, const str
     return NULL;
 }
 
+static int thaw(struct session *s, const struct freezer *f, struct err *err)
+{
+    enum colour frozen = f->standby ? s->up.to : s->up.from;
+    const struct spec *to = s->side[s->up.to], *from = s->side[s->up.from];
+    for (size_t i = 0; !f->standby && i < to->volumes_n; i++) {
+        const struct spec_volume *dst = &to->volumes[i], *src = spec_volume(from, dst->name);
+        struct err ignored = {0};
+        const struct storage_ops *ops = src ? storage_find(src, dst, &ignored) : NULL;
+        if (ops && ops->thaw)
+            ops->thaw(src, dst);
+    }
+    return s->engine.runtime->thaw(&s->engine.ctx, frozen, -1, NULL, err);
+}
+
 /* While a command is at work its own waits do these duties. */
 static bool command_at_work(const struct session *s)
 {
@@ -161,8 +176,7 @@ static int act(struct guard_ctx *g, struct session *s, struct err *err)
         return -1;
     const struct freezer *f = freezer_killed(g, s, key);
     if (f) {
-        enum colour frozen = f->standby ? s->up.to : s->up.from;
-        if (s->engine.runtime->thaw(&s->engine.ctx, frozen, -1, NULL, err) < 0)
+        if (thaw(s, f, err) < 0)
             return -1;
         str_format(g->thawed, sizeof(g->thawed), "%s", key);
     }

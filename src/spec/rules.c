@@ -237,6 +237,9 @@ static void zfs_rules(struct loader *l, const struct spec_volume *v, struct yaml
                      "volumes.%s: fsfreeze is for driver zfs only (a volume with a file system on "
                      "it); remove `fsfreeze`",
                      v->name);
+    if (!zfs && (v->quota || v->refquota))
+        loader_wrong(l, at, "volumes.%s: quota and refquota are for driver zfs only; remove `%s`",
+                     v->name, v->quota ? "quota" : "refquota");
     if (zfs && v->dataset &&
         (strpbrk(v->dataset, "@#% \t") || *v->dataset == '-' || !strchr(v->dataset, '/') ||
          strlen(v->dataset) > 180))

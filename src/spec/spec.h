@@ -72,10 +72,11 @@ struct spec_volume {
     struct strv exclude;
     enum spec_consistency consistency;
     struct spec_command before_snapshot, after_snapshot;
-    bool fsfreeze;       /* zfs: freeze its file system around the snapshot */
-    bool verify;         /* compare checksums after the clone */
-    uint64_t rate_limit; /* bytes a second, 0: none */
-    int max_pressure;    /* per cent, 0: any */
+    bool fsfreeze;            /* zfs: freeze its file system around the snapshot */
+    uint64_t quota, refquota; /* zfs: of the clone; 0: as live's */
+    bool verify;              /* compare checksums after the clone */
+    uint64_t rate_limit;      /* bytes a second, 0: none */
+    int max_pressure;         /* per cent, 0: any */
     int line;
 };
 

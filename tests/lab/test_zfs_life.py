@@ -162,6 +162,22 @@ def test_what_was_set_on_live_goes_along(service):
         service.looks_clean(new)
 
 
+def test_limits_of_the_clone_may_be_its_own(service):
+    live, other = service.sides()
+    limits = ("quota", "refquota")
+    before = values(service.dataset(live), *limits)
+    zfs("set", "quota=3G", "refquota=none", service.dataset(live))
+    service.change_spec({"volumes": {"ledger": {"quota": "2GiB", "refquota": "1GiB"}}})
+    service.run("prepare", "-t", service.next_version())
+    assert values(service.dataset(other), *limits) == {"quota": str(2 << 30), "refquota": str(1 << 30)}
+    assert values(service.dataset(live), *limits) == {"quota": str(3 << 30), "refquota": "0"}
+    service.run("rollback")
+    service.run("cleanup", "-y")
+    service.change_spec({"volumes": {"ledger": {"quota": None, "refquota": None}}})
+    zfs("set", *(f"{k}={v if v != '0' else 'none'}" for k, v in before.items()), service.dataset(live))
+    service.looks_clean(live)
+
+
 def test_a_reservation_without_room_is_said_until_it_is_there(service):
     old, new, _ = promoted(service)
     marker = service.dir / "fired-due"

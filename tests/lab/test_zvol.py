@@ -278,6 +278,23 @@ def test_killed_inside_the_freeze(freezing):
     end_upgrade(freezing, live)
 
 
+def test_the_guard_thaws_what_the_tool_and_its_helper_left_frozen(freezing):
+    live, _ = freezing.sides()
+    marker = freezing.dir / "fired-both"
+    with open(freezing.dir / "prepare.log", "w") as log:
+        tool = subprocess.Popen(freezing.argv("prepare", "-t", freezing.next_version()), stdin=subprocess.DEVNULL, stdout=log,
+                                stderr=log, env={**os.environ, "CHANGEOVER_FAULT": f"stop@zfs/snapshot@{marker}"})
+    try:
+        wait_for(marker.exists, "the tool to stand still inside the freeze", 60)
+        for pid in subprocess.run(["pgrep", "-x", "changeover-ice"], capture_output=True, text=True).stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+    finally:
+        tool.kill()
+        tool.wait()
+    wait_for(lambda: all(writes(freezing.dir / live / v) for v in ZVOLS), "the guard to thaw", 60)
+    end_upgrade(freezing, live)
+
+
 def test_the_ceiling_thaws_and_another_pass_follows(freezing):
     live, _ = freezing.sides()
     frozen_spec(freezing, True, "15s")  # longer than an emulated machine takes for the snapshot

@@ -44,7 +44,7 @@ static int thaw_all(void *ctx)
 }
 
 /* The helper was killed, or hangs: what it has frozen goes on all the same. */
-static void thaw_ourselves(const char *const *paths, size_t n)
+void fsfreeze_undo(const char *const *paths, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         cleanup_fd int fd = sys_open(paths[i], O_RDONLY | O_DIRECTORY, 0);
@@ -81,7 +81,7 @@ int fsfreeze_begin(const struct driver_ctx *ctx, const char *const *paths, size_
     if (ice_freeze(ctx, &ice, ceiling, ret_fd, &why) == 0)
         return 0;
     if (why.sys != EBUSY) /* that one somebody else has frozen: theirs to thaw */
-        thaw_ourselves(paths, n);
+        fsfreeze_undo(paths, n);
     if (err)
         *err = why;
     if (why.sys == EBUSY)
@@ -108,7 +108,7 @@ int fsfreeze_end(const struct driver_ctx *ctx, const char *const *paths, size_t 
     case ICE_LOST:
         break;
     }
-    thaw_ourselves(paths, n);
+    fsfreeze_undo(paths, n);
     return err_set(err, ERR_FAILED, "the holder of the freeze of %s was killed: thawed early",
                    what);
 }

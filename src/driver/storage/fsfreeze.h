@@ -11,6 +11,9 @@
 must_check int fsfreeze_begin(const struct driver_ctx *ctx, const char *const *paths, size_t n,
                               nsec_t ceiling, int *ret_fd, struct err *err);
 
+/* What a tool that was killed, and its helper with it, has left frozen goes on. */
+void fsfreeze_undo(const char *const *paths, size_t n);
+
 /* Thaws, on every way out. 0 only if they were frozen from begin until now, with how long;
  * ERR_TIMEOUT: the ceiling came first. */
 must_check int fsfreeze_end(const struct driver_ctx *ctx, const char *const *paths, size_t n,

@@ -93,6 +93,10 @@ typedef int storage_clone_fn(const struct driver_ctx *ctx, const struct spec_vol
 typedef int storage_settle_fn(const struct driver_ctx *ctx, const struct spec_volume *dst,
                               enum colour dst_colour, struct err *err);
 
+/* A clone was killed, and whoever held its freeze perhaps, too: what it has frozen of src's file
+ * system goes on. NULL: the driver freezes none. */
+typedef void storage_thaw_fn(const struct spec_volume *src, const struct spec_volume *dst);
+
 /* Removes dst's data. Pre: it carries our mark (service, colour, volume); else ERR_FOREIGN and
  * nothing is touched. Absent: done. Post: the path is absent, or an empty directory if it is a
  * mount point. */
@@ -160,6 +164,7 @@ struct storage_ops {
     storage_destroy_fn *destroy;
     storage_mark_fn *mark;
     storage_space_fn *space;
+    storage_thaw_fn *thaw;
     storage_retire_fn *retire; /* or NULL */
     storage_graph_fn *graph;   /* or NULL */
     storage_permit_fn *permit; /* or NULL */

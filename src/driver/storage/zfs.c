@@ -14,6 +14,7 @@
 #include "driver/storage/zfs_volume.h"
 #include "sys/mount.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,7 +145,8 @@ static int zfs_inspect(const struct driver_ctx *ctx, const struct spec_volume *s
     ret->supported = !*ret->why_not;
     const struct zvol *z = p.from.exists ? &p.from_volume : &p.to_volume;
     bool volume = zfs_is_volume(p.from.exists ? &p.from : &p.to);
-    str_format(ret->fs_name, sizeof(ret->fs_name), volume ? "%.15s on a zvol" : "ZFS", z->fs);
+    str_format(ret->fs_name, sizeof(ret->fs_name), "%.15s%s%s", volume ? z->fs : "ZFS",
+               volume && *z->fs ? " on " : "", volume ? "a zvol" : "");
     if (volume && !boot_mount_possible())
         str_format(ret->note, sizeof(ret->note),
                    "systemd does not run here: after a reboot nothing mounts '%.150s'", dst->path);
@@ -305,6 +307,24 @@ static void add_mark(struct strv *args, const struct driver_ctx *ctx, const stru
     }
 }
 
+/* `-o KEY=BYTES`, in place of what live has. */
+static void put_limit(struct strv *args, const char *key, uint64_t bytes)
+{
+    size_t n = strlen(key), i = 0;
+    if (!bytes)
+        return;
+    while (i < args->n && !(strncmp(args->v[i], key, n) == 0 && args->v[i][n] == '='))
+        i++;
+    char *limit = x_asprintf("%s=%" PRIu64, key, bytes);
+    if (i < args->n) {
+        free(args->v[i]);
+        args->v[i] = limit;
+        return;
+    }
+    strv_add(args, "-o");
+    strv_take(args, limit);
+}
+
 /* Each part only if it is not there yet: a try before this one may have been killed anywhere. */
 static int make_clone(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
 {
@@ -320,6 +340,8 @@ static int make_clone(const struct driver_ctx *ctx, const struct zfs_pair *p, st
     add_mark(&args, ctx, p->dst, p->colour, true);
     if (zfs_set_on(ctx, p->from.name, &args, &grants, err) < 0)
         return -1;
+    put_limit(&args, "quota", p->dst->quota);
+    put_limit(&args, "refquota", p->dst->refquota);
     strv_add(&args, p->snapshot.name);
     strv_add(&args, p->to.name);
     if ((!p->to.exists && zfs_change(ctx, (const char *const *)args.v, err) < 0) ||
@@ -435,6 +457,7 @@ const struct storage_ops storage_zfs = {
     .destroy = zfs_destroy,
     .mark = zfs_mark,
     .space = zfs_space,
+    .thaw = zfs_thaw,
     .retire = zfs_retire,
     .graph = zfs_graph,
     .permit = zfs_permit,

@@ -18,6 +18,9 @@ void zfs_volume_why_not(const struct zfs_pair *p, char *ret, size_t size)
 {
     struct fstab_line l;
     zvol_why_not(&p->from_volume, p->from.name, p->src->path, ret, size);
+    if (!*ret && (p->dst->quota || p->dst->refquota))
+        str_format(ret, size, "'%s' is a zvol, which has a size and no quota: remove `%s`",
+                   p->from.name, p->dst->quota ? "quota" : "refquota");
     fstab_look(p->src->path, &l);
     if (!*ret && fstab_is_ambiguous(&l))
         str_format(
@@ -125,6 +128,13 @@ int zfs_volume_destroy(const struct driver_ctx *ctx, const struct zfs_pair *p, s
 }
 
 /* ---- the freeze around the snapshot ---- */
+
+void zfs_thaw(const struct spec_volume *src, const struct spec_volume *dst)
+{
+    const char *path = src->path;
+    if (dst->fsfreeze && src->dataset)
+        fsfreeze_undo(&path, 1);
+}
 
 int zfs_snapshot_frozen(const struct driver_ctx *ctx, enum colour to, const struct strv *take,
                         const struct strv *names, struct err *err)

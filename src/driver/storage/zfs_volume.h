@@ -28,3 +28,4 @@ must_check int zfs_volume_destroy(const struct driver_ctx *ctx, const struct zfs
 must_check int zfs_snapshot_frozen(const struct driver_ctx *ctx, enum colour to,
                                    const struct strv *take, const struct strv *names,
                                    struct err *err);
+void zfs_thaw(const struct spec_volume *src, const struct spec_volume *dst); /* ops.h */
