@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define SENTINEL_FILE ".changeover"
+#define SENTINEL_NAMED ".changeover-" /* and service-colour: a mark by its name (deployment.h) */
 
 enum sentinel_state {
     SENTINEL_CLONING = 1, /* a clone is being made, or was interrupted: incomplete */

@@ -189,7 +189,8 @@ static bool is_dir(const struct run_dir *d, const char *name, unsigned char type
 
 static bool is_mark(const struct run_dir *d, const char *name)
 {
-    return !*d->path && (str_eq(name, SENTINEL_FILE) || str_eq(name, SENTINEL_FILE ".tmp"));
+    return !*d->path && (str_eq(name, SENTINEL_FILE) || str_eq(name, SENTINEL_FILE ".tmp") ||
+                         str_starts(name, SENTINEL_NAMED));
 }
 
 /* Of a directory that is as it was: what nobody has told of is as it was, too. */

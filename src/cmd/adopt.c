@@ -11,6 +11,8 @@
 static const struct cmd_option options[] = {
     {"live", 0, "COLOUR",
      "which colour runs (first contact: green), or serves (after a flip by hand)"},
+    {"deployment", 0, "NAME",
+     "with driver kubernetes: the Deployment (default: the colour's name)"},
     {"pid", 0, "PID", "the process (default: whoever listens on the HTTP port)"},
     {"version", 0, "VERSION", "what runs (default: ask it)"},
     {0},
@@ -37,6 +39,7 @@ static int first_contact(struct session *s, struct err *err)
         live_version(s, c, cmd_option(s->call, "version"), version, err) < 0 ||
         session_rebind(s, c, *version ? version : NULL, err) < 0)
         return -1;
+    s->engine.ctx.adopt_name = cmd_option(s->call, "deployment");
     if (s->engine.runtime->adopt(&s->engine.ctx, c, pid, &text, err) < 0) {
         bool wants = !*version && strstr(s->file_text, "${version}");
         return wants ? err_hint(err, "changeover adopt --version V: the spec says ${version}, and "

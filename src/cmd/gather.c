@@ -139,9 +139,10 @@ static void describe_instance(const struct instance_facts *f, struct status_colo
         [INSTANCE_EXITED] = "ended by itself",
         [INSTANCE_UNKNOWN] = "unknown",
     };
-    char since[24];
+    char since[24], words_of[160];
     if (f->state == INSTANCE_RUNNING)
-        str_format(k->instance, sizeof(k->instance), "pid %d, for %s%s%s", (int)f->pid.pid,
+        str_format(k->instance, sizeof(k->instance), "%s, for %s%s%s",
+                   instance_words(words_of, sizeof(words_of), f),
                    clock_words(since, sizeof(since), sys_clock_wall() - f->started_wall_ns),
                    f->restarts ? ", restarted " : "", f->adopted ? ", adopted" : "");
     else

@@ -21,8 +21,12 @@ static const struct {
     /* the pod and its containers; a sidecar's image and the record of it; the pod that looks
      * whether the node has an image */
     {"", "pods", "get list watch patch create delete"},
-    {"", "pods/exec", "get create"},      /* the version command; older servers ask for get */
-    {"apps", "deployments", "get patch"}, /* what the template says; --update-template */
+    {"", "pods/exec", "get create"}, /* the version command; older servers ask for get */
+    {"", "pods/log", "get"},         /* the last words of one that does not start */
+    {"", "events", "list"},          /* why one is not made: a volume that is not there */
+    /* a colour is one: applied, removed by uid; a sidecar's template (--update-template) */
+    {"apps", "deployments", "get create patch delete"},
+    {"apps", "deployments/scale", "update"}, /* start and stop */
     {"apps", "replicasets", "get patch"},
     {"", "nodes", "get", true}, /* the kubelet's version */
 };

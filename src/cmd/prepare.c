@@ -94,6 +94,10 @@ static int run(const struct cmd_call *call, struct err *err)
         return -1;
     if (s.open && s.up.state != STATE_PREPARING && s.up.state != STATE_PREPARED)
         return refuse_state(&s, err);
+    /* What live is kept by counts from here on as it is now. */
+    if (!call->dry_run && s.live != COLOUR_NONE && s.engine.runtime->settle &&
+        s.engine.runtime->settle(&s.engine.ctx, s.live, err) < 0)
+        return -1;
     if (!s.open && begin(&s, target, err) < 0)
         return -1;
     if (call->dry_run)

@@ -14,7 +14,7 @@
 static void check_live_instance(struct check *c, const struct instance_facts *f)
 {
     const char *name = colour_name(c->live), *journal = c->rq->live_version;
-    char mend[64];
+    char mend[64], words[64];
 
     (void)snprintf(mend, sizeof(mend), c->adopted ? "changeover start" : "changeover adopt");
     if (f->state == INSTANCE_UNKNOWN)
@@ -29,17 +29,18 @@ static void check_live_instance(struct check *c, const struct instance_facts *f)
                      f->version, journal);
     else if (f->restarts > 0)
         findings_add(c->f, FINDING_WARNING, "instance", f->log_path[0] ? f->log_path : NULL,
-                     "live %s runs (pid %d), but it had to be started again %d times", name,
-                     (int)f->pid.pid, f->restarts);
+                     "live %s runs (%s), but it had to be started again %d times", name,
+                     instance_words(words, sizeof(words), f), f->restarts);
     else
-        findings_add(c->f, FINDING_OK, "instance", NULL, "live %s runs%s%s (pid %d)", name,
-                     f->version[0] ? " " : "", f->version, (int)f->pid.pid);
+        findings_add(c->f, FINDING_OK, "instance", NULL, "live %s runs%s%s (%s)", name,
+                     f->version[0] ? " " : "", f->version, instance_words(words, sizeof(words), f));
 }
 
 static void check_standby_instance(struct check *c, const struct instance_facts *f)
 {
     const char *name = colour_name(c->standby);
     bool running = f->state == INSTANCE_RUNNING;
+    char words[64];
 
     if (f->state == INSTANCE_UNKNOWN)
         findings_add(c->f, FINDING_ERROR, "instance", "changeover status", "%s: %s", name, f->text);
@@ -49,7 +50,8 @@ static void check_standby_instance(struct check *c, const struct instance_facts 
     else if (running)
         findings_add(c->f, FINDING_ERROR, "instance",
                      "changeover rollback, or changeover stop with its colour",
-                     "%s runs (pid %d), and no upgrade is open", name, (int)f->pid.pid);
+                     "%s runs (%s), and no upgrade is open", name,
+                     instance_words(words, sizeof(words), f));
     else
         findings_add(c->f, FINDING_ERROR, "instance", "changeover resume",
                      "%s should run and does not%s%s%s%s", name, f->text[0] ? ": " : "", f->text,
@@ -76,6 +78,8 @@ void check_instances(struct check *c)
                      e.msg);
     else
         check_standby_instance(c, &standby);
+    if (ops->check)
+        ops->check(c->ctx, c->live, c->f);
 }
 
 /* --- traffic ------------------------------------------------------------------------------- */

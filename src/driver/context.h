@@ -33,6 +33,8 @@ struct driver_ctx {
     int step_attempt;         /* CHANGEOVER_ATTEMPT, from 1 */
     struct driver_memo *memo; /* within one step (memo.h); NULL: nothing is remembered */
 
+    const char *adopt_name; /* adopt --deployment: by this name; NULL: the colour's own */
+
     bool take_snapshots; /* cleanup --destroy-snapshots: those of others on the loser go, by name */
 };
 

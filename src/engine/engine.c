@@ -28,7 +28,7 @@ static const struct step_ops *const ops_of[ACT_MAX] = {
     [ACT_GIVE_BACK] = &step_give_back, [ACT_SHADOW] = &step_shadow,
     [ACT_PROBE] = &step_probe,         [ACT_BASELINE] = &step_baseline,
     [ACT_RETIRE] = &step_retire,       [ACT_WEBSOCKETS] = &step_websockets,
-    [ACT_AHEAD] = &step_ahead,
+    [ACT_AHEAD] = &step_ahead,         [ACT_REMOVE] = &step_remove,
 };
 
 /* Events go to the screen and, but for progress, to the journal. */
@@ -199,6 +199,19 @@ static int run_step(struct engine *e, const struct plan_step *s, struct err *err
     return finish_step(e, s, result, sys_clock_mono() - begun, err);
 }
 
+/* On the way to the flip nobody else may be at work on what keeps the instances. The way back asks
+ * nobody. */
+static int others_at_work(struct engine *e, enum plan_phase phase, struct err *err)
+{
+    if (!e->runtime->unchanged ||
+        (phase != PHASE_PREPARE && phase != PHASE_PROMOTE && phase != PHASE_HOLD))
+        return 0;
+    for (enum colour c = GREEN; c <= BLUE; c++)
+        if (e->runtime->unchanged(&e->ctx, c, err) < 0)
+            return -1;
+    return 0;
+}
+
 int engine_run(struct engine *e, const struct plan *plan, struct err *err)
 {
     for (size_t i = 0; i < plan->n; i++) {
@@ -206,7 +219,8 @@ int engine_run(struct engine *e, const struct plan *plan, struct err *err)
         if (sys_interrupted())
             return err_set(err, ERR_INTERRUPTED, "asked to end before %s", s->name);
         e->step = s;
-        int r = run_step(e, s, err);
+        e->ctx.step_name = s->name;
+        int r = others_at_work(e, plan->phase, err) < 0 ? -1 : run_step(e, s, err);
         e->step = NULL;
         if (r < 0)
             return -1;

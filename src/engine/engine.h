@@ -61,7 +61,7 @@ extern const struct step_ops step_hook, step_check, step_validate, step_clone, s
     step_boot_off, step_start, step_gate, step_shadow, step_preview, step_baseline, step_probe,
     step_flip, step_verify, step_priority, step_bake, step_drain, step_stop, step_destroy,
     step_retire, step_forget, step_fits, step_clear, step_ahead, step_hold, step_release,
-    step_let_go, step_give_back, step_websockets;
+    step_let_go, step_give_back, step_websockets, step_remove;
 
 /* Do requests for the new colour wait, by the flags? It has taken no write then. 1, 0, -1. */
 int engine_held(struct engine *e, struct err *err);

@@ -110,15 +110,34 @@ static int start_apply(struct engine *e, const struct plan_step *s, char *result
     struct instance_facts f = {0};
     if (e->runtime->inspect(&e->ctx, s->colour, &f, err) < 0)
         return -1;
-    snprintf(result, STEP_RESULT, "%s runs as pid %d, log %.180s", colour_name(s->colour),
-             (int)f.pid.pid, f.log_path);
+    if (f.log_path[0])
+        snprintf(result, STEP_RESULT, "%s runs as pid %d, log %.180s", colour_name(s->colour),
+                 (int)f.pid.pid, f.log_path);
+    else
+        snprintf(result, STEP_RESULT, "%s runs: %.200s", colour_name(s->colour), f.text);
     return 0;
 }
 
+static int remove_instance(struct engine *e, enum colour c, struct err *err)
+{
+    return e->runtime->remove ? e->runtime->remove(&e->ctx, c, err) : 0;
+}
+
+/* Of a side that has run before, what keeps it stays for its next start. */
 static int stop_undoing(struct engine *e, const struct plan_step *s, struct err *err)
 {
-    return e->runtime->stop(&e->ctx, s->colour, err);
+    if (e->runtime->stop(&e->ctx, s->colour, err) < 0)
+        return -1;
+    return is_standby(e, s) ? remove_instance(e, s->colour, err) : 0;
 }
+
+static int remove_apply(struct engine *e, const struct plan_step *s, char *result, struct err *err)
+{
+    (void)result;
+    return remove_instance(e, s->colour, err);
+}
+
+const struct step_ops step_remove = {.apply = remove_apply};
 
 const struct step_ops step_start = {
     .check = running, .apply = start_apply, .undo = stop_undoing, .fleeting = true};

@@ -36,6 +36,7 @@ enum plan_action {
     ACT_DRAIN,
     ACT_WEBSOCKETS, /* told to close them one after the other */
     ACT_STOP,
+    ACT_REMOVE,    /* what keeps the loser's instance: its Deployment */
     ACT_DESTROY,   /* one volume of the loser */
     ACT_RETIRE,    /* or kept, under another name */
     ACT_FORGET,    /* the loser's stored spec */

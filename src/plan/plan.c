@@ -85,6 +85,11 @@ static void add_shadow(struct builder *b, enum colour c)
     step->always = true;
 }
 
+static bool in_cluster(const struct spec *s)
+{
+    return str_eq(s->runtime.driver, "kubernetes");
+}
+
 static const char *version_words(struct builder *b, enum colour c)
 {
     const struct plan_goal *g = b->goal;
@@ -102,6 +107,11 @@ static void add_start(struct builder *b, enum colour c, bool standby)
         str_addf(&words, "%s%s", i ? " " : "", cmd->v[i]);
     if (cmd->n > 3)
         str_add(&words, " ...");
+    if (in_cluster(spec)) {
+        str_clear(&words);
+        str_addf(&words, "Deployment '%s' to one replica, until its pod is ready",
+                 spec->runtime.kubernetes.name);
+    }
     s->effect = TEXT(b, "start %s%s: %s", version_words(b, c),
                      standby                        ? " as standby, on its own ports and data"
                      : b->plan->phase == PHASE_HOLD ? " on the clone"
@@ -129,10 +139,16 @@ static void add_stop(struct builder *b, enum colour c, const char *name)
     const struct spec_stop *stop = &b->goal->side[c]->stop;
     char grace[24];
     clock_words(grace, sizeof(grace), stop->grace);
-    s->effect = TEXT(b, "stop %s gracefully (%s%s), and prove that every process of it is gone",
-                     colour_name(c), stop->command.argv.n ? "its stop command, " : "",
-                     stop->kill ? TEXT(b, "%s of grace, then SIGKILL", grace)
-                                : TEXT(b, "%s of grace, never SIGKILL", grace));
+    if (in_cluster(b->goal->side[c])) {
+        s->effect = TEXT(b,
+                         "scale %s's Deployment to 0 (%s%s of grace), and wait until its pod and "
+                         "every process of it are gone; the Deployment stays",
+                         colour_name(c), stop->command.argv.n ? "its stop command, " : "", grace);
+    } else
+        s->effect = TEXT(b, "stop %s gracefully (%s%s), and prove that every process of it is gone",
+                         colour_name(c), stop->command.argv.n ? "its stop command, " : "",
+                         stop->kill ? TEXT(b, "%s of grace, then SIGKILL", grace)
+                                    : TEXT(b, "%s of grace, never SIGKILL", grace));
     if (b->plan->phase != PHASE_CLEANUP)
         s->undo = TEXT(b, "start %s on its own data", colour_name(c));
 }
@@ -359,6 +375,27 @@ static void make_hold(struct builder *b)
     add_bake(b);
 }
 
+static void add_validate(struct builder *b, enum colour to)
+{
+    const struct spec_runtime *r = &b->goal->side[to]->runtime;
+    bool cluster = in_cluster(b->goal->side[to]), asks = r->validate_n || r->version.argv.n;
+    if (!asks && !cluster)
+        return;
+    struct plan_step *s = plan_add(b, ACT_VALIDATE, to, "validate");
+    const char *prepare =
+        r->kubernetes.prepare.n
+            ? TEXT(b, "run %zu commands that prepare the image; ", r->kubernetes.prepare.n)
+            : "";
+    s->effect =
+        cluster
+            ? TEXT(b,
+                   "%sprove by a pod of ours that the node has %s's image, and by the "
+                   "server that it takes the Deployment%s",
+                   prepare, version_words(b, to),
+                   asks ? "; let the image check its arguments and say its version" : "")
+            : TEXT(b, "let %s check its own arguments and say its version", version_words(b, to));
+}
+
 static void make_prepare(struct builder *b)
 {
     enum colour to = b->goal->to;
@@ -366,11 +403,7 @@ static void make_prepare(struct builder *b)
     struct plan_step *s = plan_add(b, ACT_CHECK, to, "check");
     s->effect = "look at ports, identities, space, paths, flags, versions: read-only";
     s->always = true;
-    if (b->goal->side[to]->runtime.validate_n || b->goal->side[to]->runtime.version.argv.n) {
-        s = plan_add(b, ACT_VALIDATE, to, "validate");
-        s->effect =
-            TEXT(b, "let %s check its own arguments and say its version", version_words(b, to));
-    }
+    add_validate(b, to);
     plan_add_clone(b);
     add_hook(b, to, "after_clone");
     add_boot(b, to, true);
@@ -445,6 +478,11 @@ static void make_cleanup(struct builder *b)
     const struct plan_goal *g = b->goal;
     const struct spec *s = g->side[g->loser];
     add_stop(b, g->loser, "stop");
+    if (in_cluster(s)) {
+        struct plan_step *step = plan_add(b, ACT_REMOVE, g->loser, "remove");
+        step->effect =
+            TEXT(b, "delete %s's Deployment, this very one (by its uid)", colour_name(g->loser));
+    }
     for (size_t i = 0; i < s->volumes_n; i++) {
         const struct spec_volume *v = &s->volumes[i];
         bool keep = plan_keeps(g, v);

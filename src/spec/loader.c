@@ -142,7 +142,8 @@ static void missing_key(struct loader *l, const struct schema_key *k, struct yam
 
 static bool takes_nothing(enum schema_type t)
 {
-    return t == T_SECTION || t == T_VOLUMES || t == T_CHECK || t == T_LIMITS || t == T_NAMES;
+    return t == T_SECTION || t == T_VOLUMES || t == T_CHECK || t == T_LIMITS || t == T_NAMES ||
+           t == T_MAP;
 }
 
 static void read_key(struct loader *l, const struct schema_key *k, const struct yaml_node *map,

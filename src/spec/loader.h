@@ -85,7 +85,7 @@ extern reader_fn *const loader_readers[T_TYPE_MAX];
 const char *reading_scalar(const struct reading *r); /* expanded, NULL if it is none (reported) */
 bool reading_is_name(const char *text);
 reader_fn read_argv, read_command, read_commands, read_params, read_limits, read_hook, read_volumes,
-    read_checks, read_tls, read_may_bind, read_shadow;
+    read_checks, read_tls, read_may_bind, read_shadow, read_map, read_list;
 /* "9000-9025" or "8899"; false if it is no such thing. */
 bool loader_parse_ports(const char *text, uint16_t *ret_first, uint16_t *ret_last);
 
@@ -105,8 +105,10 @@ void loader_rules(struct loader *l);
  * written. */
 void loader_query_rule(struct loader *l, struct yaml_mark at, const char *shown,
                        struct spec_query *q, const struct yaml_node *map);
-void loader_shadow_rules(struct loader *l);                        /* shadow.c */
-void loader_probe_rules(struct loader *l);                         /* probe.c */
+void loader_shadow_rules(struct loader *l);  /* shadow.c */
+void loader_probe_rules(struct loader *l);   /* probe.c */
+void loader_runtime_rules(struct loader *l); /* kubernetes.c */
+void loader_runtime_pair(struct loader *green, struct loader *blue);
 void loader_rules_pair(struct loader *green, struct loader *blue); /* between the colours */
 
 /* For tests: parse with another environment. */

@@ -290,5 +290,6 @@ reader_fn *const loader_readers[T_TYPE_MAX] = {
     [T_HOOK] = read_hook,         [T_VOLUMES] = read_volumes,
     [T_CHECKS] = read_checks,     [T_CHECK] = read_nothing,
     [T_NAMES] = read_nothing,     [T_SHADOW] = read_shadow,
-    [T_NUMBER] = read_number,
+    [T_NUMBER] = read_number,     [T_MAP] = read_map,
+    [T_LIST] = read_list,
 };

@@ -356,6 +356,7 @@ void loader_rules(struct loader *l)
     loader_shadow_rules(l);
     brake_rules(l);
     version_rule(l);
+    loader_runtime_rules(l);
     volume_rules(l);
     loader_probe_rules(l);
     stop_rules(l);
@@ -495,8 +496,9 @@ static void identities_differ(struct loader *l)
                              b->v[j], loader_mark(l, "colours.green.identity").line);
 }
 
-void loader_rules_pair(struct loader *green, struct loader *blue unused)
+void loader_rules_pair(struct loader *green, struct loader *blue)
 {
+    loader_runtime_pair(green, blue);
     ports_differ(green);
     ports_same_names(green);
     traffic_ports(green);

@@ -1,8 +1,8 @@
 /* The table of keys as one: its rows stand in the files named below, by subject. */
 #include "spec/schema_rows.h"
 
-static const struct schema_part *const parts[] = {&schema_data, &schema_runtime, &schema_traffic,
-                                                  &schema_gate, &schema_rest};
+static const struct schema_part *const parts[] = {
+    &schema_data, &schema_runtime, &schema_kubernetes, &schema_traffic, &schema_gate, &schema_rest};
 
 const struct schema_key *schema_row(size_t i)
 {

@@ -33,6 +33,8 @@ enum schema_type {
     T_PARAMS,   /* a list or a map, handed on as JSON */
     T_MAY_BIND, /* a list of "udp:8000-8020" */
     T_LIMITS,   /* a map of name: value */
+    T_MAP,      /* a map of text: text, kept as it is (struct spec_map) */
+    T_LIST,     /* a list of T_COMMAND (struct spec_commands) */
     T_HOOK,     /* T_COMMAND, kept in the spec's list */
     T_VOLUMES,  /* a map of name: map */
     T_CHECKS,   /* a list of {kind: map} */

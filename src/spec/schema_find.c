@@ -156,6 +156,7 @@ void schema_type_words(const struct schema_key *k, struct str *out)
         [T_ARGV] = "list of texts",
         [T_COMMAND] = "command",
         [T_COMMANDS] = "list of commands",
+        [T_LIST] = "list of commands",
         [T_PORT] = "port number",
         [T_PORT_NAME] = "name of a port",
         [T_ADDRESS] = "HOST:PORT",

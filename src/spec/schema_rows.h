@@ -67,6 +67,7 @@ struct schema_part {
 
 extern const struct schema_part schema_data;
 extern const struct schema_part schema_runtime;
+extern const struct schema_part schema_kubernetes;
 extern const struct schema_part schema_traffic;
 extern const struct schema_part schema_gate;
 extern const struct schema_part schema_rest;

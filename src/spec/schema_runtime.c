@@ -1,7 +1,7 @@
 /* Keys: how an instance is run. */
 #include "spec/schema_rows.h"
 
-static const struct schema_word runtime_words[] = {{"process", 0}, {0}};
+static const struct schema_word runtime_words[] = {{"process", 0}, {"kubernetes", 0}, {0}};
 static const struct schema_word ionice_words[] = {
     {"none", 0}, {"realtime", 1}, {"best-effort", 2}, {"idle", 3}, {0}};
 static const struct schema_word restart_words[] = {
@@ -10,8 +10,9 @@ static const struct schema_word restart_words[] = {
 static const struct schema_key keys[] = {
     SECTION("runtime", .required = true, .doc = "how an instance is run"),
     ROW("runtime.driver", T_WORD, runtime.driver, .fallback = "process", .words = runtime_words,
-        .doc = "what runs it", .example = "process"),
-    ROW("runtime.command", T_ARGV, runtime.command, .required = true,
+        .doc = "what runs it: a process of this machine, or a Deployment", .example = "process"),
+    ROW("runtime.command", T_ARGV, runtime.command,
+        .fallback_doc = "required; with driver kubernetes: the template's",
         .doc = "program and arguments; no shell",
         .example = "[/usr/bin/prometheus, \"--web.listen-address=:${port.http}\"]"),
     ROW("runtime.cwd", T_PATH, runtime.cwd, .fallback_doc = "the adopted process's, else ours",

@@ -149,8 +149,33 @@ struct spec_brake {
     nsec_t window, max_pause;
 };
 
+/* A map as it is written, and a list of commands. */
+struct spec_map {
+    struct spec_var *items;
+    size_t n;
+};
+struct spec_commands {
+    struct spec_command *items;
+    size_t n;
+};
+
+/* With driver kubernetes: each colour is a Deployment. */
+struct spec_kubernetes {
+    const char *kubeconfig, *context, *ns; /* NULL: as kubectl would find them */
+    const char *template;                  /* a manifest, or the directory of a kustomize base */
+    const char *name;                      /* of this colour's Deployment */
+    const char *container;                 /* of its pod: the service; NULL: the first one */
+    struct spec_map volumes;      /* volume of the spec -> volume of the pod; else the same name */
+    struct spec_map node_paths;   /* directory here -> where the node sees it */
+    struct strv singleton;        /* containers of which only one may run */
+    struct spec_commands prepare; /* make the image available to the node */
+    const char *inspect_image;    /* has `cat`: looks at the volumes from inside the node */
+    nsec_t start_within;          /* until its containers run */
+};
+
 struct spec_runtime {
-    const char *driver; /* "process" */
+    const char *driver; /* "process", "kubernetes" */
+    struct spec_kubernetes kubernetes;
     struct strv command;
     const char *cwd, *user, *group, *env_file; /* NULL: the adopted process's, else ours */
     struct spec_var *env;                      /* runtime.env, then the colour's env over it */

@@ -42,6 +42,14 @@ bool sys_task_read(pid_t pid, struct sys_task *ret)
     return true;
 }
 
+bool sys_task_in_cgroup(pid_t pid, const char *word)
+{
+    char path[64];
+    cleanup_str struct str text = {0};
+    snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+    return sys_file_read(path, 16384, &text, NULL) == 0 && strstr(str_cstr(&text), word);
+}
+
 struct each {
     sys_task_fn *fn;
     void *ctx;

@@ -21,6 +21,9 @@ bool sys_task_read(pid_t pid, struct sys_task *ret); /* false: no such process *
 typedef int sys_task_fn(void *ctx, const struct sys_task *t);
 int sys_task_each(sys_task_fn *fn, void *ctx, struct err *err);
 
+/* Its control groups, the text of proc(5)'s cgroup file, have this word. */
+bool sys_task_in_cgroup(pid_t pid, const char *word);
+
 /* argv and environment as the process was started with. ERR_FAILED if it is not ours to see. */
 must_check int sys_task_argv(pid_t pid, struct strv *ret, struct err *err);
 must_check int sys_task_env(pid_t pid, struct strv *ret, struct err *err);

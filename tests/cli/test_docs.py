@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-DOCS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/first-user.md", "docs/zfs.md", "docs/btrfs.md"]
+DOCS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/first-user.md", "docs/zfs.md", "docs/btrfs.md", "docs/kubernetes.md"]
 
 
 @pytest.fixture(scope="module")

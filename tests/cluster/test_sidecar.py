@@ -79,21 +79,9 @@ class Service:
         return self.do("upgrade", "side", "--image", self.images[version], "--settle", "1s", *args)
 
 
-def account(cluster, ns, tool, path):
-    """A kubeconfig of the account that `kubernetes rbac` describes."""
-    manifests = tool("kubernetes", "rbac", "--namespace", ns)
-    assert manifests.returncode == 0, manifests.stderr
-    cluster.kubectl("apply", "-f", "-", input=manifests.stdout)
-    token = cluster.kubectl("create", "token", "-n", ns, "changeover").strip()
-    config = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
-    config["users"] = [{"name": config["contexts"][0]["context"]["user"], "user": {"token": token}}]
-    path.write_text(json.dumps(config))
-    return path
-
-
 @pytest.fixture
 def config(own, ns, tool, tmp_path):
-    yield account(own, ns, tool, tmp_path / "config")
+    yield kubernetes.account(own, ns, tool, tmp_path / "config")
     own.kubectl("delete", "clusterrole,clusterrolebinding", f"changeover-{ns}", "--ignore-not-found")
 
 
@@ -474,5 +462,7 @@ def test_the_rights_are_these_and_no_others(service):
     rights = {name: line[line.rindex("["):] for name, line in lines.items() if "[" in line}
     assert rights["pods"] == "[get list watch patch create delete]"
     assert rights["pods/exec"] == "[get create]"
-    assert rights["deployments.apps"] == rights["replicasets.apps"] == "[get patch]" and rights["nodes"] == "[get]"
-    assert not {"secrets", "configmaps", "services", "*.*", "deployments.apps/scale"} & set(rights)
+    assert rights["nodes"] == rights["pods/log"] == "[get]" and rights["replicasets.apps"] == "[get patch]"
+    assert rights["deployments.apps"] == "[get create patch delete]" and rights["deployments.apps/scale"] == "[update]"
+    assert rights["events"] == "[list]"
+    assert not {"secrets", "configmaps", "services", "*.*"} & set(rights)

@@ -32,6 +32,7 @@ class Cluster:
         self.build = build
         self.own = "CLUSTER_DIR" in os.environ
         self.images = {}
+        self.scratch = pathlib.Path(os.environ.get("CLUSTER_DIR", "/tmp")) / "scratch"
         if not self.own:
             self.kubeconfig = os.environ["KUBECONFIG"]
             return
@@ -108,3 +109,15 @@ def pod(name, image, *command, sidecar=None, **spec):
     if sidecar:
         spec["initContainers"] = [{**container("side", sidecar[0], sidecar[1:]), "restartPolicy": "Always"}]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+def account(cluster, ns, tool, path):
+    """A kubeconfig of the account that `kubernetes rbac` describes."""
+    manifests = tool("kubernetes", "rbac", "--namespace", ns)
+    assert manifests.returncode == 0, manifests.stderr
+    cluster.kubectl("apply", "-f", "-", input=manifests.stdout)
+    token = cluster.kubectl("create", "token", "-n", ns, "changeover").strip()
+    config = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
+    config["users"] = [{"name": config["contexts"][0]["context"]["user"], "user": {"token": token}}]
+    path.write_text(json.dumps(config))
+    return path

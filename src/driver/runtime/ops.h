@@ -4,6 +4,7 @@
 #pragma once
 
 #include "driver/context.h"
+#include "model/facts.h"
 
 enum instance_state {
     INSTANCE_STOPPED, /* nothing of it runs */
@@ -26,7 +27,14 @@ struct instance_facts {
     char log_path[256]; /* runtime_log_tail() (runtime/tail.h) has its last lines */
 };
 
-/* Read-only; never blocks for more than 100 ms. */
+/* "pid 4711", or what runs where no pid is known. Returns buf. */
+static inline const char *instance_words(char *buf, size_t size, const struct instance_facts *f)
+{
+    return f->pid.pid > 0 || !f->text[0] ? str_format(buf, size, "pid %d", (int)f->pid.pid)
+                                         : str_format(buf, size, "%s", f->text);
+}
+
+/* Read-only; never blocks for more than 100 ms, but for a server that does not answer. */
 typedef int runtime_inspect_fn(const struct driver_ctx *ctx, enum colour c,
                                struct instance_facts *ret, struct err *err);
 
@@ -80,6 +88,20 @@ typedef int runtime_adopt_fn(const struct driver_ctx *ctx, enum colour c, pid_t 
 typedef int runtime_pids_fn(const struct driver_ctx *ctx, enum colour c, pid_t *pids, size_t max,
                             size_t *ret_n, struct err *err);
 
+/* Takes away what start made beside the processes (a Deployment), if it carries our mark: of the
+ * loser at cleanup, or of a prepare that is undone. Pre: it is stopped. Again: gone already is
+ * success. */
+typedef int runtime_remove_fn(const struct driver_ctx *ctx, enum colour c, struct err *err);
+
+/* Has anybody else changed what the instance is kept by, since we did last? ERR_FOREIGN: who, and
+ * what. Read-only. */
+typedef int runtime_unchanged_fn(const struct driver_ctx *ctx, enum colour c, struct err *err);
+/* From here on, what it is now counts as unchanged (an upgrade begins). */
+typedef int runtime_settle_fn(const struct driver_ctx *ctx, enum colour c, struct err *err);
+
+/* What `check` looks at beyond inspect. Read-only. */
+typedef void runtime_check_fn(const struct driver_ctx *ctx, enum colour live, struct findings *f);
+
 struct runtime_ops {
     const char *name;
     runtime_inspect_fn *inspect;
@@ -92,7 +114,11 @@ struct runtime_ops {
     runtime_boot_fn *boot;
     runtime_adopt_fn *adopt;
     runtime_pids_fn *pids;
+    runtime_remove_fn *remove;       /* NULL: start makes nothing else */
+    runtime_unchanged_fn *unchanged; /* NULL: nobody else can */
+    runtime_settle_fn *settle;       /* with it */
+    runtime_check_fn *check;         /* NULL: nothing more */
 };
 
-extern const struct runtime_ops runtime_process;
+extern const struct runtime_ops runtime_process, runtime_kubernetes;
 const struct runtime_ops *runtime_find(const struct spec *s, struct err *err);

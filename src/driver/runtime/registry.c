@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const struct runtime_ops *const drivers[] = {&runtime_process};
+static const struct runtime_ops *const drivers[] = {&runtime_process, &runtime_kubernetes};
 
 const struct runtime_ops *runtime_find(const struct spec *s, struct err *err)
 {
@@ -11,6 +11,6 @@ const struct runtime_ops *runtime_find(const struct spec *s, struct err *err)
         if (strcmp(drivers[i]->name, name) == 0)
             return drivers[i];
     err_set(err, ERR_USAGE, "runtime.driver: there is no driver '%s'", name);
-    (void)err_hint(err, "write `driver: process`");
+    (void)err_hint(err, "write `driver: process` or `driver: kubernetes`");
     return NULL;
 }
