@@ -1,7 +1,7 @@
 # The front door. Each target first sees to it that the Debian packages it needs are there.
 PREFIX ?= /usr/local
 
-.PHONY: all demo test test-crash lab test-lab cluster test-cluster check bench bench-million bench-clone install format clean deps deps-check deps-bench
+.PHONY: all demo test test-crash lab test-lab cluster test-cluster check bench bench-million bench-clone bench-cluster install format clean deps deps-check deps-bench
 all: deps
 	@scripts/build build
 deps:
@@ -41,6 +41,10 @@ bench-clone: deps-bench
 	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
 	@scripts/run-bench build-release tests/bench/cloning.py
 	@tests/lab/suite build-release -s tests/lab/bench_zfs.py
+# Beside kubectl, on the cluster of test-cluster.
+bench-cluster: deps-bench
+	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
+	@tests/cluster/suite build-release -q -s -o python_files="bench_*.py"
 install: deps
 	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true --prefix=$(PREFIX)
 	@meson install -C build-release --no-rebuild --quiet

@@ -156,8 +156,10 @@ static enum verdict judge(struct kube *k, const struct kube_request *rq,
     }
     if (t->code == 429 || (t->code == 503 && t->retry_after))
         return AGAIN;
-    if (t->code < 500)
+    if (t->code < 500) { /* who sends us elsewhere is no API server: what it did, nobody knows */
+        k->status.unsure = rq->effect && t->code >= 300 && t->code < 400;
         return DONE;
+    }
     k->status.unsure = rq->effect;
     return rq->effect || t->code == 501 || t->code == 505 ? DONE : AGAIN;
 }

@@ -5,7 +5,6 @@
 """
 import collections
 import json
-import os
 import pathlib
 import re
 import signal
@@ -13,6 +12,7 @@ import statistics
 import subprocess
 import time
 
+from .peak import at_its_output
 from .service import TOOL
 from .waiting import wait_for
 
@@ -148,34 +148,8 @@ def status_times(service, folder, n=21, rounds=6, enough=0.010):
 
 
 def status_memory(service):
-    """(peak resident, private) bytes of status, looked at while it waits to write its last line into a full pipe."""
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    try:
-        while True:
-            os.write(write, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(write, True)
-    process = subprocess.Popen(service.argv("status"), stdin=subprocess.DEVNULL, stdout=write)
-    os.close(write)
-    try:
-        seen = []
-
-        def rests():
-            """It does nothing any more: it has all that it will ever have."""
-            seen.append(pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
-            return len(seen) > 20 and seen[-20] == seen[-1] and \
-                pathlib.Path(f"/proc/{process.pid}/wchan").read_text().find("pipe") >= 0
-        wait_for(rests, "status to print", 10, interval=0.02)
-        peak = re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{process.pid}/status").read_text())
-        rollup = pathlib.Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-    finally:
-        while os.read(read, 65536):
-            pass
-        os.close(read)
-        process.wait(10)
-    private = sum(int(kb) for kb in re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", rollup))
-    return int(peak[1]) << 10, private << 10
+    """(peak resident, private) bytes of status."""
+    return at_its_output(service.argv("status"))
 
 
 def stripped_size(folder):

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AGAIN (500 * NSEC_MS)
 #define ANNOTATION_PATH "/metadata/annotations/changeover~1sidecars"
 
 /* --- the patch ------------------------------------------------------------------------------- */
@@ -142,6 +143,30 @@ static int look(void *ctx, enum kube_seen what, json_t *pod)
     return w->lost;
 }
 
+/* An answer that is none (a proxy's page, half an object) says nothing of the container, and is no
+ * reason to go back and stop it once more: it is asked again until the deadline. A refusal is one.
+ */
+static int watch(struct kube *k, const struct sidecar_pod *p, struct wait *w, nsec_t deadline,
+                 nsec_t give_up, struct err *err)
+{
+    const struct kube_ref ref = {&kube_pod, p->ns, p->name};
+    for (;;) {
+        struct err why = {0};
+        int r = kube_watch(k, &ref, NULL, deadline, look, w, &why);
+        int code = kube_status(k)->code;
+        bool final = why.code == ERR_INTERRUPTED || (code >= 400 && code < 500);
+        nsec_t least = sys_clock_mono() + 2 * AGAIN; /* one good look at least */
+        if (r >= 0 || final || least > give_up) {
+            if (r < 0 && err)
+                *err = why;
+            return r;
+        }
+        deadline = deadline > least ? deadline : least;
+        if (kube_pause(k, AGAIN, err) < 0)
+            return -1;
+    }
+}
+
 static int not_met(const struct wait *w, struct err *err)
 {
     return err_set(err, w->lost ? ERR_FAILED : ERR_TIMEOUT, "container '%s': %s", w->g->name,
@@ -152,8 +177,8 @@ int sidecar_wait(struct kube *k, const struct sidecar_pod *p, const struct sidec
                  struct sidecar_container *ret, nsec_t *ret_at, struct err *err)
 {
     struct wait w = {.g = g};
-    const struct kube_ref ref = {&kube_pod, p->ns, p->name};
-    if (kube_watch(k, &ref, NULL, sys_clock_mono() + g->timeout, look, &w, err) < 0)
+    const nsec_t end = sys_clock_mono() + g->timeout;
+    if (watch(k, p, &w, end, end, err) < 0)
         return -1;
     if (!w.met || w.lost)
         return not_met(&w, err);
@@ -161,7 +186,8 @@ int sidecar_wait(struct kube *k, const struct sidecar_pod *p, const struct sidec
     *ret_at = sys_clock_mono();
     /* ready without a probe says only that it was started */
     w.holds = true;
-    if (g->settle && kube_watch(k, &ref, NULL, sys_clock_mono() + g->settle, look, &w, err) < 0)
+    const nsec_t settled = sys_clock_mono() + g->settle;
+    if (g->settle && watch(k, p, &w, settled, settled > end ? settled : end, err) < 0)
         return -1;
     if (!w.met || w.lost || !str_eq(w.now.id, ret->id))
         return not_met(&w, err);
