@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from lib.service import TOOL
-from lib.zfs import RESERVED, VOLUMES, digest, needs_zfs, values, zfs
+from lib.zfs import RESERVED, VOLUMES, digest, needs_zfs, permissions, values, zfs
 
 pytestmark = needs_zfs
 
@@ -126,10 +126,6 @@ def test_retire_of_a_clone_that_lost(service):
     assert service.graph()[f"{other}-ledger.retired-{upgrade}"] == f"{live}-ledger@changeover-{upgrade}"
     service.drop_retired(other, upgrade, service.fixed)
     service.looks_clean(live)
-
-
-def permissions(dataset):
-    return {line.strip() for line in zfs("allow", dataset).split("---- Permissions on ")[1].splitlines()[1:]}
 
 
 PROPERTIES = {"recordsize": "16384", "compression": "gzip-3", "acltype": "posix", "xattr": "sa", "atime": "off", "quota": "4294967296",

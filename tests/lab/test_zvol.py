@@ -9,7 +9,7 @@ import pytest
 
 from lib.service import steady
 from lib.waiting import wait_for
-from lib.zfs import digest, needs_zfs, zfs
+from lib.zfs import digest, needs_zfs, permissions, values, zfs
 from lib.zvol import VOLUMES, ZVOLS, ZvolService, dataset_of, mount_of, run
 
 FSTAB = pathlib.Path("/etc/fstab")
@@ -46,6 +46,29 @@ def test_ping_pong_of_file_systems_and_volumes(service):
         service.run("cleanup", "-y")
         assert service.live() == new
         service.looks_clean(new)
+
+
+SET = {"compression": "gzip-3", "logbias": "throughput", "primarycache": "metadata", "snapdev": "visible", "copies": "2",
+       "com.sun:auto-snapshot": "false", "org.example:backup": "tier 2, nightly"}
+
+
+def test_what_was_set_on_a_volume_goes_along(service):
+    """The table of both sides, before and after; what is reserved moves when the old side gives it up."""
+    old, new = service.sides()
+    zfs("set", *(f"{k}={v}" for k, v in SET.items()), service.dataset(old, "index"))
+    zfs("allow", "-l", "-u", "nobody", "snapshot,send", service.dataset(old, "index"))
+    zfs("allow", "-e", "diff", service.dataset(old, "index"))
+    table = (*SET, "volsize", "volblocksize", "volmode", "checksum", "refreservation")
+    wanted, allowed = values(service.dataset(old, "index"), *table), permissions(service.dataset(old, "index"))
+    assert SET.items() <= wanted.items() and len(allowed) > 2, (wanted, allowed)
+    service.run("prepare", "-t", service.next_version())
+    service.run("promote")
+    assert values(service.dataset(new, "index"), *table) == {**wanted, "refreservation": "0"}
+    assert permissions(service.dataset(new, "index")) == allowed
+    assert values(service.dataset(old, "index"), *table) == wanted
+    service.run("cleanup", "-y")
+    assert values(service.dataset(new, "index"), *table) == wanted and permissions(service.dataset(new, "index")) == allowed
+    service.looks_clean(new)
 
 
 def test_the_device_is_known_by_itself_not_by_a_link_that_is_left(service):

@@ -26,6 +26,10 @@ def values(dataset, *names):
     return dict(row.split("\t") for row in rows)
 
 
+def permissions(dataset):
+    return {line.strip() for line in zfs("allow", dataset).split("---- Permissions on ")[1].splitlines()[1:]}
+
+
 def digest(folder):
     """A checksum of every file below, by name and content."""
     sums = {}
