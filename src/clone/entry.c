@@ -14,10 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define CHUNK ((uint64_t)64 << 20) /* between two looks at whether to stop */
-#define CHUNK_LIMITED ((uint64_t)1 << 20)
-#define SMALL_COPY ((uint64_t)131072)
-
 static int fail_full(struct run *r, const char *path, int saved, struct err *err)
 {
     uint64_t bytes = 0, inodes = 0;
@@ -155,160 +151,6 @@ int run_finish(struct run *r, struct run_scratch *s, int src_dir, const char *sr
     return want->locked && *path ? lock(r, dst_dir, dst_name, want->locked, path, err) : 0;
 }
 
-/* ---- contents ---- */
-
-struct file {
-    int src, dst;
-    const char *path;
-    struct sys_node node;
-    bool over; /* what the last pass has cloned is there, and may be written over */
-};
-
-static void wait_for_limit(struct run *r, nsec_t time)
-{
-    sys_sleep(time);
-    atomic_fetch_add(&r->waited, time);
-}
-
-static void make_way(struct run *r)
-{
-    while (atomic_load_explicit(&r->crowded, memory_order_relaxed) && !pool_stopping(r->base.pool))
-        wait_for_limit(r, 20 * NSEC_MS);
-}
-
-static void copied(struct run *r, uint64_t n)
-{
-    uint64_t all = atomic_fetch_add_explicit(&r->moved, n, memory_order_relaxed) + n;
-    atomic_fetch_add_explicit(&r->bytes, n, memory_order_relaxed);
-    make_way(r);
-    if (!r->o->rate_limit)
-        return;
-    nsec_t due = r->began + (nsec_t)((double)all * 1e9 / (double)r->o->rate_limit), now;
-    while ((now = sys_clock_mono()) < due && !pool_stopping(r->base.pool))
-        wait_for_limit(r, due - now < 50 * NSEC_MS ? due - now : 50 * NSEC_MS);
-}
-
-static int copy_through_us(struct run *r, struct run_scratch *s, const struct file *f, uint64_t off,
-                           uint64_t end, uint64_t *ret_at, struct err *err)
-{
-    while (off < end && !pool_stopping(r->base.pool)) {
-        size_t want = end - off < RUN_BUFFER ? (size_t)(end - off) : RUN_BUFFER;
-        ssize_t n = sys_file_pread(f->src, s->data, want, off);
-        if (n < 0)
-            return run_fail(r, "read", f->path, err);
-        if (n == 0)
-            break;
-        if (sys_file_pwrite(f->dst, s->data, (size_t)n, off) < 0)
-            return run_fail(r, "write", f->path, err);
-        off += (uint64_t)n;
-        copied(r, (uint64_t)n);
-    }
-    *ret_at = off;
-    return 0;
-}
-
-static bool range_unsupported(int e)
-{
-    return e == EXDEV || e == EOPNOTSUPP || e == ENOSYS || e == EINVAL || e == EBADF;
-}
-
-/* Copies [off, end); *ret_at is where it ended: before `end` if the file has become shorter. */
-static int copy_range(struct run *r, struct run_scratch *s, const struct file *f, uint64_t off,
-                      uint64_t end, uint64_t *ret_at, struct err *err)
-{
-    while (r->copy_range && off < end && !pool_stopping(r->base.pool)) {
-        uint64_t chunk = r->o->rate_limit || r->o->pressure ? CHUNK_LIMITED : CHUNK;
-        uint64_t want = end - off < chunk ? end - off : chunk;
-        ssize_t n = sys_file_copy_range(f->dst, f->src, off, (size_t)want);
-        if (n < 0 && !range_unsupported(errno))
-            return run_fail(r, "copy", f->path, err);
-        if (n <= 0)
-            break; /* some kernels say 0 where they cannot: reading tells */
-        off += (uint64_t)n;
-        copied(r, (uint64_t)n);
-    }
-    return copy_through_us(r, s, f, off, end, ret_at, err);
-}
-
-static int shrunk(struct run *r, const struct file *f, uint64_t at, struct err *err)
-{
-    if (pool_stopping(r->base.pool))
-        return 0;
-    if (!r->live)
-        return err_set(err, ERR_FAILED,
-                       "clone '%s': '%s' became shorter meanwhile: somebody writes to the source",
-                       r->src, f->path);
-    if (sys_file_truncate(f->dst, at) < 0)
-        return run_fail(r, "cut", f->path, err);
-    return 0;
-}
-
-static int copy_sparse(struct run *r, struct run_scratch *s, const struct file *f, struct err *err)
-{
-    uint64_t off = 0, at = 0;
-    if (sys_file_truncate(f->dst, f->node.size) < 0)
-        return run_fail(r, "set the size of", f->path, err);
-    while (off < f->node.size && !pool_stopping(r->base.pool)) {
-        int64_t data = sys_file_seek_data(f->src, off);
-        if (data < 0 && errno == ENXIO)
-            break;
-        int64_t hole = data < 0 ? -1 : sys_file_seek_hole(f->src, (uint64_t)data);
-        if (hole < 0)
-            return run_fail(r, "look for holes in", f->path, err);
-        uint64_t end = (uint64_t)hole < f->node.size ? (uint64_t)hole : f->node.size;
-        if ((uint64_t)data >= end)
-            break;
-        if (copy_range(r, s, f, (uint64_t)data, end, &at, err) < 0)
-            return -1;
-        if (at < end)
-            return shrunk(r, f, at, err);
-        off = end;
-    }
-    return 0;
-}
-
-static int copy_contents(struct run *r, struct run_scratch *s, const struct file *f,
-                         struct err *err)
-{
-    if (f->node.allocated < f->node.size)
-        return copy_sparse(r, s, f, err);
-    uint64_t at = 0;
-    if (copy_range(r, s, f, 0, f->node.size, &at, err) < 0)
-        return -1;
-    return at < f->node.size ? shrunk(r, f, at, err) : 0;
-}
-
-static int reflink_contents(struct run *r, const struct file *f, struct err *err)
-{
-    if (sys_file_reflink(f->dst, f->src) == 0) {
-        uint64_t data = f->node.allocated < f->node.size ? f->node.allocated : f->node.size;
-        atomic_fetch_add_explicit(&r->bytes, data, memory_order_relaxed);
-        return 0;
-    }
-    if (errno != EXDEV && errno != EOPNOTSUPP && errno != EINVAL && errno != ENOTTY)
-        return run_fail(r, "reflink", f->path, err);
-    err_sys(err, ERR_UNSUPPORTED, "clone '%s' to '%s': %s cannot reflink '%s' there", r->src,
-            r->dst, sys_fs_name(r->dst_magic), f->path);
-    return err_hint(err, "use the driver 'copy' for this volume, or put both colours on one XFS "
-                         "(reflink=1) or btrfs");
-}
-
-/* A file that somebody wrote to while it was copied is of no one moment. */
-static int still_the_same(struct run *r, const struct file *f, struct err *err)
-{
-    struct sys_node now;
-    if (r->live || r->o->mode == TREE_REFLINK)
-        return 0;
-    if (sys_node_at(f->src, "", &now) < 0)
-        return run_fail(r, "look at", f->path, err);
-    if (now.size == f->node.size && sys_stamp_eq(now.mtime, f->node.mtime) &&
-        sys_stamp_eq(now.ctime, f->node.ctime))
-        return 0;
-    return err_set(err, ERR_FAILED,
-                   "clone '%s': '%s' changed while it was copied: somebody writes to the source",
-                   r->src, f->path);
-}
-
 static int open_source(const struct run_dir *d, const char *name)
 {
     int flags = O_RDONLY | O_NONBLOCK; /* a FIFO that took the file's place must not hang us */
@@ -316,28 +158,10 @@ static int open_source(const struct run_dir *d, const char *name)
     return fd < 0 && errno == EPERM ? sys_tree_open(d->src, name, flags, 0) : fd;
 }
 
-static int contents(struct run *r, struct run_scratch *s, const struct file *f, struct err *err)
-{
-    return r->o->mode == TREE_REFLINK ? reflink_contents(r, f, err) : copy_contents(r, s, f, err);
-}
-
-/* In the last pass somebody waits: then the bytes of a small file, if they need not be read from a
- * disk, are quicker than its blocks. */
-static bool copied_from_memory(struct run *r, struct run_scratch *s, const struct file *f)
-{
-    size_t n = (size_t)f->node.size;
-    if (r->o->mode != TREE_REFLINK || r->o->ahead || f->node.size > SMALL_COPY ||
-        sys_file_pread_cached(f->src, s->data, n, 0) != (ssize_t)n ||
-        sys_file_pwrite(f->dst, s->data, n, 0) < 0)
-        return false;
-    copied(r, n);
-    return true;
-}
-
 /* Quicker than a new file, and what was there is no point in time that anybody could want back. 1
  * done; 0: it must be made anew. */
 static int fill_over(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
-                     struct file *f, struct err *err)
+                     struct run_file *f, struct err *err)
 {
     struct sys_node now;
     cleanup_fd int dst = sys_tree_open(d->dst, name, O_WRONLY | O_NONBLOCK, 0);
@@ -345,19 +169,33 @@ static int fill_over(struct run *r, struct run_scratch *s, struct run_dir *d, co
     if (dst < 0 || sys_node_at(dst, "", &now) < 0 || !S_ISREG(now.mode) ||
         sys_xattr_list(dst, "", s->keys, RUN_XATTRS) > 0)
         return 0;
-    if (f->node.size && !copied_from_memory(r, s, f) && contents(r, s, f, err) < 0)
+    if (f->node.size && !run_copy_cached(r, s, f) && run_contents(r, s, f, err) < 0)
         return -1;
     if (now.size > f->node.size && sys_file_truncate(dst, f->node.size) < 0)
         return run_fail(r, "cut", f->path, err);
-    if (still_the_same(r, f, err) < 0 || sys_node_at(dst, "", &now) < 0)
+    if (run_still_the_same(r, f, err) < 0 || sys_node_at(dst, "", &now) < 0)
         return err->code ? -1 : run_fail(r, "look at", f->path, err);
     if (pool_stopping(r->base.pool))
         return 1;
     return run_finish(r, s, f->src, "", dst, "", &f->node, &now, f->path, err) < 0 ? -1 : 1;
 }
 
+/* What a file that was just made has: asked for once a directory, mode and thread. */
+static int look_at_made(struct run_scratch *s, const struct run_dir *d, int fd, mode_t asked,
+                        struct sys_node *ret)
+{
+    if (s->made.dir != d->number || s->made.asked != asked) {
+        if (sys_node_at(fd, "", &s->made.got) < 0)
+            return -1;
+        s->made.dir = d->number;
+        s->made.asked = asked;
+    }
+    *ret = s->made.got;
+    return 0;
+}
+
 static int fill_file(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
-                     struct file *f, struct err *err)
+                     struct run_file *f, struct err *err)
 {
     int over = f->over ? fill_over(r, s, d, name, f, err) : 0;
     if (over)
@@ -371,9 +209,9 @@ static int fill_file(struct run *r, struct run_scratch *s, struct run_dir *d, co
     f->dst = dst;
     if (dst < 0)
         return run_entangled(r, d, "create", f->path, err);
-    if (sys_node_at(dst, "", &now) < 0)
+    if (look_at_made(s, d, dst, f->node.mode & 0777, &now) < 0)
         return run_fail(r, "create", f->path, err);
-    if (f->node.size && (contents(r, s, f, err) < 0 || still_the_same(r, f, err) < 0))
+    if (f->node.size && (run_contents(r, s, f, err) < 0 || run_still_the_same(r, f, err) < 0))
         return -1;
     if (pool_stopping(r->base.pool))
         return 0; /* perhaps half: without its times it counts as not done */
@@ -473,7 +311,7 @@ static int link_to(struct run *r, struct run_dir *d, const char *name, const cha
 }
 
 static int clone_first(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
-                       struct file *f, struct err *err)
+                       struct run_file *f, struct err *err)
 {
     int have = reuse(r, d, name, &f->node, f->path, NULL, err);
     if (have != 0)
@@ -482,7 +320,7 @@ static int clone_first(struct run *r, struct run_scratch *s, struct run_dir *d, 
 }
 
 static int clone_linked(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
-                        struct file *f, struct err *err)
+                        struct run_file *f, struct err *err)
 {
     cleanup_free char *to = links_claim(r->links, &f->node);
     if (to) {
@@ -497,7 +335,7 @@ static int clone_linked(struct run *r, struct run_scratch *s, struct run_dir *d,
 static int clone_file(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
                       const char *path, struct err *err)
 {
-    struct file f = {.path = path, .dst = -1};
+    struct run_file f = {.path = path, .dst = -1};
     if (r->existing) { /* most are as they were: no need to open them */
         if (sys_node_at(d->src, name, &f.node) < 0)
             return errno == ENOENT ? run_gone(r, path, err) : run_fail(r, "look at", path, err);
@@ -582,7 +420,7 @@ int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const cha
     }
     if (sys_fault_point("clone/entry") < 0)
         return run_fail(r, "clone", path, err);
-    make_way(r);
+    run_make_way(r);
     type = real_type(d, name, type);
     if (type == DT_SOCK) {
         atomic_fetch_add(&r->sockets, 1);

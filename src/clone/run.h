@@ -18,12 +18,18 @@ struct run_scratch {
     char *data;         /* RUN_BUFFER */
     char *keys, *value; /* RUN_XATTRS each */
     struct str path;    /* of the entry at hand, below the top */
+    struct {
+        uint64_t dir; /* run_dir's number; 0: none */
+        mode_t asked; /* its mode */
+        struct sys_node got;
+    } made; /* the file made last: the next one like it gets the same owner and mode */
 };
 
 /* A directory being cloned. Its times are set when the last reference goes. */
 struct run_dir {
     atomic_uint refs;
-    int src, dst; /* descriptors */
+    uint64_t number; /* from 1 on */
+    int src, dst;    /* descriptors */
     struct sys_node node;
     bool known;         /* the last pass was here, too: what it cloned is reused */
     bool look_for_gone; /* names may have vanished here */
@@ -54,9 +60,10 @@ struct run {
         uint64_t stalled; /* what it said */
         unsigned waited;  /* looks in a row that found too much */
     } pressure;
-    atomic_bool skipped; /* files were not looked at: `bytes` is not of them all */
-    atomic_bool crowded; /* too much of it: the workers wait */
-    atomic_llong waited; /* by all of them, for a limit */
+    atomic_bool skipped;  /* files were not looked at: `bytes` is not of them all */
+    atomic_bool crowded;  /* too much of it: the workers wait */
+    atomic_llong waited;  /* by all of them, for a limit */
+    atomic_ullong opened; /* directories */
     atomic_ullong files, dirs, linked, symlinks, others, sockets, excluded, vanished, reused,
         removed, bytes, moved; /* moved: of the bytes, what was not there already */
 };
@@ -70,6 +77,28 @@ void run_touch(struct run_dir *d);
 /* entry.c. Clones one name that is no directory. `type` is a DT_ value. */
 must_check int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
                          unsigned char type, struct err *err);
+
+/* contents.c */
+struct run_file {
+    int src, dst;
+    const char *path;
+    struct sys_node node;
+    bool over; /* what the last pass has cloned is there, and may be written over */
+};
+
+/* Fills dst, which is empty or shorter; what is longer there stays. */
+must_check int run_contents(struct run *r, struct run_scratch *s, const struct run_file *f,
+                            struct err *err);
+
+/* In the last pass somebody waits: then the bytes of a small file, if they need not be read from a
+ * disk, are quicker than its blocks. False: not done. */
+bool run_copy_cached(struct run *r, struct run_scratch *s, const struct run_file *f);
+
+/* A file that somebody wrote to while it was copied is of no one moment: -1. */
+must_check int run_still_the_same(struct run *r, const struct run_file *f, struct err *err);
+
+/* Waits while this machine is under more pressure than the clone may see. */
+void run_make_way(struct run *r);
 
 /* Gives a finished object the source's owner, attributes, mode and times, in the order in which
  * they do not spoil each other. `now`: what the clone's object has now. */

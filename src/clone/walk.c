@@ -301,6 +301,7 @@ static void begin_with(const struct run *r, struct run_dir *d)
 static struct run_dir *dir_open(struct run *r, const char *path, struct err *err)
 {
     struct run_dir *d = x_alloc(sizeof(*d) + strlen(path) + 1);
+    d->number = atomic_fetch_add(&r->opened, 1) + 1;
     d->known = d->look_for_gone = d->owed = false;
     atomic_init(&d->unsure, false);
     atomic_init(&d->as_was, false);
@@ -421,6 +422,7 @@ int run_walk(struct run *r, struct err *err)
     r->threads = pool_threads(r->o->threads);
     r->scratch = x_alloc(r->threads * sizeof(*r->scratch));
     for (unsigned i = 0; i < r->threads; i++) {
+        r->scratch[i].made.dir = 0;
         r->scratch[i].data = x_alloc(RUN_BUFFER);
         r->scratch[i].keys = x_alloc(RUN_XATTRS);
         r->scratch[i].value = x_alloc(RUN_XATTRS);

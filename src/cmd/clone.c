@@ -138,11 +138,12 @@ static int clone(const struct cmd_call *call, struct tree_options *o, const stru
 {
     struct clone_run *run = o->ctx;
     const char *src = call->argv[0], *dst = call->argv[1];
-    struct tree_size size;
-    if (tree_measure(src, o, &size, err) < 0)
+    struct tree_size size = {0};
+    bool shown = call->json || !call->quiet; /* how far it is */
+    if (shown && tree_measure(src, o, &size, err) < 0)
         return -1;
-    o->files_total = size.files;
-    o->bytes_total = size.data;
+    o->files_total = shown ? size.files : 0;
+    o->bytes_total = shown ? size.data : 0;
     o->owner = owner;
     o->keep_mark = true; /* until it is verified, too */
     if (tree_clone(src, dst, o, res, err) < 0) {
