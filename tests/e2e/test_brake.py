@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 
@@ -73,7 +74,7 @@ def test_it_waits_until_live_is_well(service, clean):
     said = p.communicate(timeout=120)[1]
     assert p.returncode == 0, said
     assert "blue is paused: green gave " in said or "blue is paused: the p99 of green is " in said, said
-    assert "blue goes on after" in said and "it was paused 1 time, " in said, said
+    assert "blue goes on after" in said and re.search(r"it was paused \d+ times?, ", said), said
     assert not frozen(service, "blue")
 
 

@@ -153,7 +153,7 @@ static int try_destroy(const struct driver_ctx *ctx, const struct zfs_pair *p, u
         return -1;
     if (zfs_is_volume(&p->to))
         return zfs_volume_destroy(ctx, p, err);
-    if (zfs_change(ctx, ZFS_ARGS("destroy", p->to.name), err) == 0)
+    if (zfs_destroy_when_free(ctx, p->to.name, err) == 0)
         return 0;
     return strstr(err->msg, "busy") ? used_by(p, dev, "destroyed", err) : -1;
 }

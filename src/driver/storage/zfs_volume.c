@@ -105,26 +105,33 @@ int zfs_volume_unmount(const struct driver_ctx *ctx, const struct zfs_pair *p, s
     return boot_mount_remove(ctx, p->dst, p->colour, err);
 }
 
-int zfs_volume_destroy(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+int zfs_destroy_when_free(const struct driver_ctx *ctx, const char *name, struct err *err)
 {
     nsec_t began = sys_clock_mono();
     char text[320];
-    str_format(text, sizeof(text), "wait until nobody uses the device of %s", p->to.name);
+    str_format(text, sizeof(text), "wait until nobody uses %s", name);
     for (;;) {
         struct err why = {0};
-        if (zfs_change(ctx, ZFS_ARGS("destroy", p->to.name), &why) == 0)
+        if (zfs_change(ctx, ZFS_ARGS("destroy", name), &why) == 0)
             return 0;
         nsec_t waited = sys_clock_mono() - began;
         if (!strstr(why.msg, "dataset is busy") || waited > BUSY_WAIT || driver_poll(ctx) >= 2) {
             if (err)
                 *err = why;
-            say_who(p, err);
             return -1;
         }
         event_progress(ctx->sink, text, (double)waited / NSEC_S, (double)BUSY_WAIT / NSEC_S,
                        "seconds", 1, BUSY_WAIT - waited);
         sys_sleep(BUSY_POLL);
     }
+}
+
+int zfs_volume_destroy(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
+{
+    if (zfs_destroy_when_free(ctx, p->to.name, err) == 0)
+        return 0;
+    say_who(p, err);
+    return -1;
 }
 
 /* ---- the freeze around the snapshot ---- */

@@ -19,7 +19,10 @@ must_check int zfs_volume_may_go(const struct zfs_pair *p, struct err *err);
 /* The `to` side's mount goes, now and for the next boot. */
 must_check int zfs_volume_unmount(const struct driver_ctx *ctx, const struct zfs_pair *p,
                                   struct err *err);
-/* zfs destroy; a device that somebody looks at for a moment (udev does) is waited for. */
+/* zfs destroy. One that somebody looks at for a moment is waited for: udev opens a device, a
+ * program that takes or lists snapshots keeps a file system busy. */
+must_check int zfs_destroy_when_free(const struct driver_ctx *ctx, const char *name,
+                                     struct err *err);
 must_check int zfs_volume_destroy(const struct driver_ctx *ctx, const struct zfs_pair *p,
                                   struct err *err);
 
