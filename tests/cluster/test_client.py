@@ -133,23 +133,25 @@ def test_in_a_pod_with_its_rights_only(own, ns, tmp_path):
     assert no["status"]["code"] == 403 and f'"system:serviceaccount:{ns}:default" cannot create' in no["error"]
 
 
-def test_by_a_proxy(own, server, tmp_path):
-    """An HTTP proxy that only tunnels, and counts."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    asked = []
+class Tunnelling:
+    """An HTTP proxy that only tunnels; .asked: the first line of each request."""
 
-    def serve():
+    def __init__(self, port):
+        self.port, self.asked = port, []
+
+    def serve(self):
         while True:
             try:
-                client, _ = listener.accept()
+                client, _ = self.listener.accept()
             except OSError:
                 return
-            asked.append(client.recv(4096).split(b"\r\n")[0])
-            upstream = socket.create_connection(("127.0.0.1", 6443))
+            self.asked.append(client.recv(4096).split(b"\r\n")[0])
+            upstream = socket.create_connection(("127.0.0.1", self.port))
             client.sendall(b"HTTP/1.1 200 Yes\r\n\r\n")
             for a, b in ((client, upstream), (upstream, client)):
-                threading.Thread(target=pipe, args=(a, b), daemon=True).start()
+                threading.Thread(target=self.pipe, args=(a, b), daemon=True).start()
 
+    @staticmethod
     def pipe(a, b):
         try:
             while data := a.recv(65536):
@@ -162,12 +164,27 @@ def test_by_a_proxy(own, server, tmp_path):
             except OSError:
                 pass
 
-    threading.Thread(target=serve, daemon=True).start()
-    proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    config = kubeconfig(tmp_path / "k", {**server, "proxy-url": proxy}, {"token": own.token})
-    own.client("list", "v1/Node", "-", "-", kubeconfig=config)
-    listener.close()
-    assert asked and all(line == b"CONNECT 127.0.0.1:6443 HTTP/1.1" for line in asked)
+    def __enter__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+
+def test_by_a_proxy(own, ns, server, tmp_path):
+    """Requests, a watch and a program."""
+    own.kubectl("apply", "-n", ns, "-f", "-", input=json.dumps(pod("p", own.busybox(), hostNetwork=False)))
+    own.running(ns, "p")
+    with Tunnelling(6443) as proxy:
+        config = kubeconfig(tmp_path / "k", {**server, "proxy-url": proxy.url}, {"token": own.token})
+        own.client("list", "v1/Node", "-", "-", kubeconfig=config)
+        assert own.client("exec", ns, "p", "app", "-", "echo", "through", kubeconfig=config)["out"] == "through\n"
+        watched = subprocess.run(own.argv("watch", "v1/Pod", ns, "p", 1, kubeconfig=config), capture_output=True, text=True, timeout=30)
+        assert [json.loads(line)["seen"] for line in watched.stdout.splitlines()][:3] == ["begin", "added", "synced"]
+        assert len(proxy.asked) >= 3 and set(proxy.asked) == {b"CONNECT 127.0.0.1:6443 HTTP/1.1"}
 
 
 # --- reading ------------------------------------------------------------------------------------

@@ -185,6 +185,7 @@ static void effects_are_not_sent_twice(void **state)
         {.code = 502, .body = "<html>", .type = "text/html"},
         {.code = 504, .body = STATUS(504, "Timeout", "x")},
         {.code = 503, .body = "<html>", .type = "text/html"},
+        {.code = 307, .body = "", .headers = "Location: http://127.0.0.1:1/\r\n"},
         {.code = 200, .body = "<html>", .type = "text/html"},
         {.code = 200, .body = "{\"kind\":\"Node\",\"apiVersion\":\"v1\"}"},
     };

@@ -234,6 +234,43 @@ static void refusals(void **state)
     }
 }
 
+/* Nothing was started: a server that does not know v5 is offered v4, one that is busy is asked
+ * again; then the program runs, once. */
+static void what_was_not_started_is_tried_again(void **state)
+{
+    (void)state;
+    cleanup_str struct str f = {0};
+    put(&f, WS_BINARY, "\x01once");
+    put(&f, WS_BINARY, SUCCESS);
+    put(&f, WS_CLOSE, "");
+    const struct canned four = {.body = f.buf, .body_len = f.len, .manner = SOCKET, .headers = V4};
+    const struct canned script[] = {
+        {.code = 429, .body = "later", .type = "text/plain"},
+        {.code = 503, .body = "later", .type = "text/plain"},
+        {.code = 400, .body = "unable to upgrade: no protocol", .type = "text/plain"},
+        four,
+        four};
+    struct kube_exec_result r = {0};
+    struct err err = {0};
+    struct kube_server s;
+    server_start(&s, script, ARRAY_LEN(script));
+    struct kube *k = server_open(&s);
+    const struct kube_exec ask = {.argv = argv, .timeout = 5 * NSEC_S};
+    if (kube_exec(k, &web, &ask, &r, &err) != 0)
+        fail_msg("%s", err.msg);
+    assert_string_equal(str_cstr(&r.out), "once");
+    assert_int_equal(atomic_load(&s.asked), 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(strstr(s.request[i], "v5.channel.k8s.io") != NULL, i < 3);
+    kube_exec_result_done(&r);
+    /* v4 cannot end an input: that is said, and the program does not wait for it for ever */
+    const struct kube_exec fed = {.argv = argv, .input = "x", .input_len = 1};
+    assert_int_equal(kube_exec(k, &web, &fed, &r, &err), -1);
+    assert_int_equal(err.code, ERR_UNSUPPORTED);
+    kube_close(k);
+    server_stop(&s);
+}
+
 static void a_program_without_end(void **state)
 {
     (void)state;
@@ -259,6 +296,7 @@ int main(void)
         cmocka_unit_test(what_is_not_to_the_protocol),
         cmocka_unit_test(input_and_its_end),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(what_was_not_started_is_tried_again),
         cmocka_unit_test(a_program_without_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,6 +94,54 @@ static void a_token_file_is_read_anew(void **state)
     server_stop(&s);
 }
 
+static int end_at_once(void *ctx, enum kube_seen what, json_t *object)
+{
+    (void)ctx, (void)object;
+    return what == KUBE_MODIFIED;
+}
+
+/* A watch and a program, too, go on with the token that somebody renewed meanwhile. */
+static void a_token_is_renewed_in_a_watch_and_for_a_program(void **state)
+{
+    (void)state;
+    static const char list[] = "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{"
+                               "\"resourceVersion\":\"7\"},\"items\":[]}";
+    static const char event[] = "{\"type\":\"MODIFIED\",\"object\":" POD "}\n";
+    const struct canned no = {.body = UNAUTHORIZED, .code = 401};
+    for (int i = 0; i < 2; i++) {
+        const struct canned watch[] = {{.body = list}, no, {.body = event, .manner = STREAM}};
+        const struct canned program[] = {
+            no, {.code = 404, .body = "{\"kind\":\"Status\",\"reason\":\"NotFound\"}"}};
+        struct kube_server s;
+        struct kube_exec_result r = {0};
+        struct err err = {0};
+        server_start(&s, i ? program : watch, i ? ARRAY_LEN(program) : ARRAY_LEN(watch));
+        struct kubeconfig c = server_config(&s);
+        c.token_file = put("token", "first\n", 0600);
+        struct kube *k = open_with(&c);
+        /* it has the first one in mind, the file another */
+        const struct kube_exec ask = {.argv = (const char *const[]){"true", NULL}};
+        if (i) {
+            assert_int_equal(kube_creds_get(k, false, NULL), 0);
+            free(put("token", "second", 0600));
+            assert_int_equal(kube_exec(k, &web, &ask, &r, &err), -1);
+            assert_int_equal(err.code, ERR_NOT_FOUND);
+            has(&s, 1, "Bearer second\r\n");
+        } else {
+            assert_int_equal(kube_creds_get(k, false, NULL), 0);
+            free(put("token", "second", 0600));
+            assert_int_equal(
+                kube_watch(k, &web, NULL, sys_clock_mono() + 5 * NSEC_S, end_at_once, NULL, &err),
+                1);
+            has(&s, 2, "Bearer second\r\n");
+            assert_int_equal(atomic_load(&s.asked), 3);
+        }
+        has(&s, i ? 0 : 1, "Bearer first\r\n");
+        kube_close(k);
+        server_stop(&s);
+    }
+}
+
 static void a_token_cannot_add_a_header(void **state)
 {
     (void)state;
@@ -472,6 +520,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_token_file_is_read_anew),
+        cmocka_unit_test(a_token_is_renewed_in_a_watch_and_for_a_program),
         cmocka_unit_test(a_token_cannot_add_a_header),
         cmocka_unit_test(a_plugin_hands_out_tokens),
         cmocka_unit_test(a_plugins_token_ends),
