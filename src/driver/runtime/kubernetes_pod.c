@@ -52,6 +52,8 @@ static bool held_up(json_t *status, bool once, struct pod_view *v)
         return false;
     take(waiting ? waiting : ended, "reason", reason, sizeof(reason));
     take(waiting ? waiting : ended, "message", message, sizeof(message));
+    if (str_eq(reason, "ContainerCreating") || str_eq(reason, "PodInitializing"))
+        return false; /* nothing is known of it yet: what holds it up is in the events */
     for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
         if (str_eq(reasons[i].reason, reason)) {
             v->hopeless = v->hopeless || reasons[i].hopeless;

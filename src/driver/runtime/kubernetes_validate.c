@@ -169,15 +169,17 @@ static void check_template(struct kubernetes *u, struct findings *f)
 }
 
 /* A pod that was adopted ends as its own template says, whatever the spec wants. */
-static void check_grace(const struct kubernetes *u, json_t *pod, struct findings *f)
+static void check_grace(const struct kubernetes *u, json_t *there, json_t *pod, struct findings *f)
 {
     json_int_t has = json_integer_value(json_at(pod, "spec.terminationGracePeriodSeconds"));
     json_int_t wants = (u->spec->stop.grace + NSEC_S - 1) / NSEC_S;
+    /* a rolling update of pods that share ports never ends */
+    bool rolls = !str_eq(json_string_value(json_at(there, "spec.strategy.type")), "Recreate");
     cleanup_free char *mend = x_asprintf(
-        "kubectl patch deployment %s -p "
-        "'{\"spec\":{\"template\":{\"spec\":{\"terminationGracePeriodSeconds\":%lld}}}}' (restarts "
-        "its pod, once)",
-        u->name, (long long)wants);
+        "kubectl patch deployment %s -p '{\"spec\":{%s\"template\":{\"spec\":"
+        "{\"terminationGracePeriodSeconds\":%lld}}}}' (restarts its pod, once)",
+        u->name, rolls ? "\"strategy\":{\"type\":\"Recreate\",\"rollingUpdate\":null}," : "",
+        (long long)wants);
     if (has < wants)
         findings_add(f, FINDING_ERROR, "grace", mend,
                      "%s's pod is killed %lld s after it was asked to end, and stop.grace is %lld "
@@ -203,7 +205,7 @@ static void check_one(struct kubernetes *u, bool live, struct findings *f)
                      "container '%s' is in %s's pod, and only one of it may run", single,
                      colour_name(u->c));
     if (live)
-        check_grace(u, pod, f);
+        check_grace(u, there, pod, f);
 }
 
 void kubernetes_check(const struct driver_ctx *ctx, enum colour live, struct findings *f)

@@ -1,0 +1,112 @@
+"""The tool is killed at each step, and the API server goes away: what is left is a state that resume leads on from, and a
+healthy colour answers all the while."""
+import itertools
+import signal
+import sqlite3
+import subprocess
+
+import pytest
+
+from lib.colours import Colours
+from lib.kubernetes import account
+from lib.load import Load
+from lib.waiting import wait_for
+
+INSIDE = {"prepare": ["runtime/start:committed"], "promote": ["runtime/stop:scaled", "runtime/stop:gone"],
+          "rollback": ["runtime/start:committed", "runtime/stop:scaled"], "cleanup": []}
+PHASES = {"prepare": ["prepare"], "promote": ["promote", "finish"], "rollback": ["rollback"], "cleanup": ["cleanup"]}
+WHOSE = {"prepare": ("prepared", "green"), "promote": ("promoted", "blue"), "rollback": ("rolled-back", "green"),
+         "cleanup": ("steady", "green")}
+COMMANDS = {"prepare": ("prepare", "-t", "2.0.0"), "promote": ("promote",), "rollback": ("rollback", "-y"),
+            "cleanup": ("cleanup", "-y")}
+PROBE = {"body": '{"jsonrpc":"2.0","id":1,"method":"getSlot"}', "rate": 200, "baseline": "500ms", "timeout": "15s",
+         "limits": {"max_lost": 0, "p99_ratio": 1000000, "p99_floor_ms": 600000, "max_gap_ms": 600000}}
+
+
+@pytest.fixture
+def service(own, ns, tool, tmp_path):
+    config = account(own, ns, tool, tmp_path / "config")
+    with Colours(own, ns, config, spec={"probe": PROBE, "bake": "500ms"}, files=10, size="64K") as s:
+        yield s.start()
+    own.kubectl("delete", "clusterrole,clusterrolebinding", f"changeover-{ns}", "--ignore-not-found")
+
+
+def query(service, sql):
+    db = sqlite3.connect(f"file:{service.dir}/state/{service.name}/journal.db?mode=ro", uri=True, timeout=10)
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def settled(service, command, what):
+    """As the command would have left it."""
+    state, live = WHOSE[command]
+    status = service.status()
+    assert status["state"] == state and status["live"] == live and not status["contradiction"], (what, status)
+    assert service.identity() == live, what
+    running = {"green", "blue"} if command == "prepare" else {live}
+    for colour in ("green", "blue"):
+        pods = service.pods(colour)
+        assert len(pods) == (colour in running), (what, colour, [p["metadata"]["name"] for p in pods])
+    assert (service.deployment("blue") is None) == (command == "cleanup"), what
+    left = [p["metadata"]["name"] for p in service.pods() if p["metadata"]["name"].startswith("changeover-check")]
+    assert not left, (what, left)
+
+
+def points(service):
+    """Where to kill each command, by a run of all of them."""
+    found = {}
+    for command, phases in PHASES.items():
+        service.run(*COMMANDS[command])
+        steps = [step for phase in phases for step, in query(
+            service, f"SELECT step FROM steps WHERE step LIKE '{phase}/%' ORDER BY rowid")]
+        found[command] = INSIDE[command] + [f"{s}:{m}" for s in steps for m in ("intended", "applied")
+                                            if m == "applied" or s.rpartition("/")[2] in ("start", "stop", "remove")]
+    return found
+
+
+def test_the_tool_killed_at_each_step(service):
+    todo = points(service)
+    assert "prepare/start:applied" in todo["prepare"] and "finish/stop:applied" in todo["promote"]
+    assert "cleanup/remove:applied" in todo["cleanup"] and "rollback/start:intended" in todo["rollback"]
+    with Load(service, 100) as load:
+        for n, row in enumerate(itertools.zip_longest(*todo.values())):
+            for command, point in zip(todo, row):
+                what = f"{command} killed at {point}"
+                if point is None:
+                    service.run(*COMMANDS[command])
+                    continue
+                marker = service.dir / f"fault-{n}-{command}"
+                done = service.run(*COMMANDS[command], expect=None, env={"CHANGEOVER_FAULT": f"kill@{point}@{marker}"})
+                assert marker.exists() and done.returncode == -signal.SIGKILL, f"{what}: {done.returncode}\n{done.stderr}"
+                load.check(what)
+                service.run("resume", "-y")
+                settled(service, command, what)
+                load.check(f"{what}, and resumed")
+
+
+@pytest.mark.parametrize("command, step", [("promote", "promote/flip"), ("promote", "promote/bake"), ("promote", "finish/stop"),
+                                           ("rollback", "rollback/start")])
+def test_the_api_server_is_away_for_20_s(service, command, step):
+    """In mid-command: it waits, and goes on."""
+    service.run("prepare", "-t", "2.0.0")
+    if command == "rollback":
+        service.run("promote")
+    with Load(service, 100) as load:
+        marker = service.dir / "fault"
+        run = subprocess.Popen(service.argv(*COMMANDS[command]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True,
+                               env={"CHANGEOVER_FAULT": f"stop@{step}:intended@{marker}", "PATH": "/usr/bin:/bin"})
+        wait_for(marker.exists, "the command stands at the step", timeout=30)
+        service.cluster.do("server", "stop")
+        try:
+            run.send_signal(signal.SIGCONT)
+            with pytest.raises(subprocess.TimeoutExpired):      # the outage itself is what takes 20 s
+                run.wait(20)
+        finally:
+            service.cluster.do("server", "cont")
+        out, err = run.communicate(timeout=60)
+        assert run.returncode == 0, f"{out}\n{err}"
+        settled(service, command, command)
+        load.check(command)
