@@ -359,9 +359,14 @@ int gather_status(struct session *s, struct status_view *ret, struct err *err)
     struct instance_facts inst[COLOURS] = {0};
     if (take_journal(s, v, err) < 0)
         return -1;
-    for (int c = GREEN; c < COLOURS; c++)
-        if (s->engine.runtime->inspect(&s->engine.ctx, (enum colour)c, &inst[c], err) < 0)
-            return -1;
+    for (int c = GREEN; c < COLOURS; c++) {
+        struct err why = {0};
+        if (s->engine.runtime->inspect(&s->engine.ctx, (enum colour)c, &inst[c], &why) == 0)
+            continue;
+        /* an API server that is away hides nothing of the rest */
+        inst[c].state = INSTANCE_UNKNOWN;
+        str_format(inst[c].text, sizeof(inst[c].text), "%s", why.msg);
+    }
     start_all(s, all, inst);
     nsec_t deadline = sys_clock_mono() + ANSWER_MAX;
     for (int c = GREEN; c < COLOURS; c++) {

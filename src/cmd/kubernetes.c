@@ -23,6 +23,7 @@ static const struct {
     {"", "pods", "get list watch patch create delete"},
     {"", "pods/exec", "get create"}, /* the version command; older servers ask for get */
     {"", "pods/log", "get"},         /* the last words of one that does not start */
+    {"", "services", "list"},        /* does one send requests to a standby? */
     {"", "events", "list"},          /* why one is not made: a volume that is not there */
     /* a colour is one: applied, removed by uid; a sidecar's template (--update-template) */
     {"apps", "deployments", "get create patch delete"},

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 
 import pytest
@@ -121,6 +122,28 @@ def test_a_pod_that_no_node_takes(own, service, what):
     done = service.run("prepare", "-t", "2.0.0", expect=1)
     assert {"memory": "Insufficient memory", "ports": "free ports"}[what] in done.stderr, done.stderr
     assert service.identity() == "green" and service.deployment("blue") is None
+
+
+def test_a_service_that_sends_requests_to_the_standby_is_named(own, service):
+    own.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "front", "namespace": service.ns},
+               "spec": {"selector": {"app": "node"}, "ports": [{"port": 80}]}})
+    found = service.run("check").stdout
+    assert "Service 'front' selects blue's pod by its labels" in found, found
+
+
+def test_a_kustomize_base(own, service):
+    """Built by kubectl, where it is; else an error that says so."""
+    base = service.dir / "base"
+    base.mkdir()
+    (service.dir / "template.yml").rename(base / "deployment.yml")
+    (base / "kustomization.yml").write_text("resources: [deployment.yml]\nnameSuffix: -x\n")
+    service.change_spec({"runtime": {"kubernetes": {"template": str(base)}}})
+    if not any(shutil.which(p, path="/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin") for p in ("kubectl", "kustomize")):
+        found = service.run("check", expect=1, env={"PATH": "/nowhere"}).stdout
+        assert "neither kustomize nor kubectl is here" in found
+    path = f"{own.parts}/usr/bin:{os.environ['PATH']}"
+    service.run("prepare", "-t", "2.0.0", env={"PATH": path})
+    assert service.deployment("blue")["spec"]["replicas"] == 1
 
 
 def test_a_singleton_sits_in_no_colour(service):

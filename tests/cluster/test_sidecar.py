@@ -464,5 +464,5 @@ def test_the_rights_are_these_and_no_others(service):
     assert rights["pods/exec"] == "[get create]"
     assert rights["nodes"] == rights["pods/log"] == "[get]" and rights["replicasets.apps"] == "[get patch]"
     assert rights["deployments.apps"] == "[get create patch delete]" and rights["deployments.apps/scale"] == "[update]"
-    assert rights["events"] == "[list]"
-    assert not {"secrets", "configmaps", "services", "*.*"} & set(rights)
+    assert rights["events"] == rights["services"] == "[list]"
+    assert not {"secrets", "configmaps", "*.*"} & set(rights)

@@ -81,8 +81,11 @@ STEPS = collections.OrderedDict([
     ("cleanup", ["stop", "destroy-VOLUME", "forget"]),
 ])
 
+# with runtime.driver kubernetes, beside those above; tests/cluster kills there
+CLUSTER_STEPS = {"cleanup": ["remove"]}
+
 REDO = {
-    "check": "looks again", "validate": "asks again", "gate": "waits at the gate again",
+    "remove": "deletes the Deployment if it is still there", "check": "looks again", "validate": "asks again", "gate": "waits at the gate again",
     "clone": "keeps it if it is complete and of this upgrade; else removes the leftover and clones anew",
     "boot-on": "does it again", "boot-off": "does it again", "loser-boot-off": "does it again",
     "start": "keeps the instance that runs by this spec; else starts it",
@@ -143,5 +146,9 @@ def hold_document():
     return table(HOLD_STEPS, hold_row, HOLD_REDO)
 
 
+def cluster_document():
+    return table(CLUSTER_STEPS, lambda phase, name, moment: row(phase, [f"{phase}/{name}"], f"{phase}/{name}", moment), REDO)
+
+
 if __name__ == "__main__":
-    print(document(), hold_document(), sep="\n", end="")
+    print(document(), hold_document(), cluster_document(), sep="\n", end="")

@@ -39,6 +39,7 @@ class Cluster:
         words = (w.partition("=") for w in shlex.split(self.do("env")))
         self.env = {name: value for name, _, value in words}
         self.kubeconfig, self.pki = self.env["KUBECONFIG"], pathlib.Path(self.env["CLUSTER_PKI"])
+        self.parts = pathlib.Path(self.env["CLUSTER_BUSYBOX"]).parent.parent
         self.url, self.token = self.env["CLUSTER_URL"], self.env["CLUSTER_TOKEN"]
 
     @staticmethod

@@ -90,6 +90,35 @@ static void each_colour_is_as_expected(void **state)
     }
 }
 
+static void the_example_is_one(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct spec *side[COLOURS] = {0};
+    cleanup_str struct str text = {0};
+    for (enum colour c = GREEN; c <= BLUE; c++)
+        if (spec_load(SOURCE_ROOT "/examples/kubernetes/changeover.yml", c, "3.1.11", &side[c],
+                      &err) < 0)
+            fail_msg("%s", err.msg);
+    assert_int_equal(
+        sys_file_read(SOURCE_ROOT "/examples/kubernetes/agave.yml", 1 << 20, &text, &err), 0);
+    cleanup_json json_t *list = documents(str_cstr(&text));
+    for (enum colour c = GREEN; c <= BLUE; c++) {
+        cleanup_json json_t *out = NULL;
+        const struct deployment_goal g = {side[c], side[colour_other(c)], "u"};
+        if (deployment_render(json_array_get(list, 0), &g, &out, &err) < 0)
+            fail_msg("%s", err.msg);
+        json_t *pod = json_at(out, "spec.template.spec");
+        assert_int_equal(json_integer_value(json_at(pod, "containers.0.ports.0.containerPort")),
+                         c == GREEN ? 8899 : 8897);
+        assert_int_equal(json_integer_value(json_at(pod, "terminationGracePeriodSeconds")), 300);
+        assert_string_equal(json_string_value(json_at(pod, "volumes.0.hostPath.path")),
+                            c == GREEN ? "/mnt/solana-green/ledger" : "/mnt/solana-blue/ledger");
+    }
+    spec_free(side[GREEN]);
+    spec_free(side[BLUE]);
+}
+
 static void what_cannot_be_a_colours_is_refused(void **state)
 {
     (void)state;
@@ -139,6 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_colour_is_as_expected),
+        cmocka_unit_test(the_example_is_one),
         cmocka_unit_test(what_cannot_be_a_colours_is_refused),
         cmocka_unit_test(a_text_is_the_documents_it_has),
         cmocka_unit_test(a_singleton_is_found),

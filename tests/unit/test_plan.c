@@ -268,9 +268,34 @@ static void nothing_goes_back_over_writes_without_consent(void **state)
     assert_true(plan_may_flip_back(WRITES_CLIENT, true));
 }
 
+static void in_a_cluster(void **state)
+{
+    (void)state;
+    struct spec *side[COLOURS] = {0};
+    struct err err = {0};
+    cleanup_str struct str out = {0};
+    for (enum colour c = GREEN; c <= BLUE; c++)
+        if (spec_load(SOURCE_ROOT "/tests/golden/kubernetes/spec.yml", c, "1.1.0", &side[c], &err) <
+            0)
+            fail_msg("%s", err.msg);
+    struct plan_goal g = {.side = {side[GREEN], side[BLUE]},
+                          .from = GREEN,
+                          .to = BLUE,
+                          .version_from = "1.0.0",
+                          .version_to = "1.1.0",
+                          .loser = GREEN};
+    add_plan(&out, PHASE_PREPARE, &g);
+    add_plan(&out, PHASE_FINISH, &g);
+    add_plan(&out, PHASE_CLEANUP, &g);
+    compare("cluster", &out);
+    spec_free(side[GREEN]);
+    spec_free(side[BLUE]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_a_cluster),
         cmocka_unit_test(an_upgrade_from_start_to_end),
         cmocka_unit_test(snapshots_pause_for_a_moment_only),
         cmocka_unit_test(the_ways_back),

@@ -82,10 +82,10 @@ int kubernetes_unchanged(const struct driver_ctx *ctx, enum colour c, struct err
                 u.name, colour_name(c));
         return err_hint(err, "find out who; then changeover rollback");
     }
-    bool same = str_eq(json_string_value(json_at(now, "metadata.uid")), u.rec.uid) &&
-                json_integer_value(json_at(now, "metadata.generation")) == u.rec.generation;
+    bool one = str_eq(json_string_value(json_at(now, "metadata.uid")), u.rec.uid);
+    bool same = one && json_integer_value(json_at(now, "metadata.generation")) == u.rec.generation;
     /* a run of ours that was killed between its change and its record, or `sidecar upgrade` */
-    bool ours = str_starts(who(now, by, sizeof(by)), "changeover at ");
+    bool ours = str_starts(who(now, by, sizeof(by)), "changeover at ") && one;
     if (same || ours)
         return 0;
     what(&u, now, &words);

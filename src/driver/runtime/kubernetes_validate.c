@@ -149,6 +149,45 @@ int kubernetes_validate(const struct driver_ctx *ctx, enum colour c, const char 
 
 /* --- check ----------------------------------------------------------------------------------- */
 
+static bool selects(json_t *selector, json_t *labels)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(selector, key, value)
+    {
+        if (!json_equal(value, json_object_get(labels, key)))
+            return false;
+    }
+    return json_object_size(selector) > 0;
+}
+
+/* A Service that takes the standby's pod for live's sends it requests before it has passed. */
+static void check_services(struct kubernetes *u, json_t *manifest, struct findings *f)
+{
+    json_t *labels = json_at(manifest, "spec.template.metadata.labels"), *it;
+    cleanup_json json_t *services = NULL;
+    struct err e = {0};
+    size_t i;
+    if (kube_list(u->k, &(struct kube_ref){&kube_service, NULL, NULL}, NULL, &services, NULL, &e) <
+        0) {
+        findings_add(f, FINDING_WARNING, "services", NULL, "%s", e.msg);
+        return;
+    }
+    json_array_foreach(services, i, it)
+    {
+        const char *name = json_string_value(json_at(it, "metadata.name"));
+        json_t *selector = json_at(it, "spec.selector");
+        if (!selects(selector, labels) || json_object_get(selector, DEPLOYMENT_COLOUR))
+            continue;
+        findings_add(f, FINDING_WARNING, "services",
+                     "take that label out of the template's pod, or add changeover/colour to the "
+                     "selector",
+                     "Service '%s' selects %s's pod by its labels, so it sends requests to it as "
+                     "soon as it is ready, past the proxy",
+                     name ? name : "?", colour_name(u->c));
+    }
+}
+
 static void check_template(struct kubernetes *u, struct findings *f)
 {
     cleanup_json json_t *manifest = NULL;
@@ -166,6 +205,7 @@ static void check_template(struct kubernetes *u, struct findings *f)
     else
         findings_add(f, FINDING_OK, "template", NULL, "%s is Deployment '%s' from '%s'",
                      colour_name(u->c), u->name, u->spec->runtime.kubernetes.template);
+    check_services(u, manifest, f);
 }
 
 /* A pod that was adopted ends as its own template says, whatever the spec wants. */
