@@ -4,10 +4,11 @@ import concurrent.futures
 import json
 import os
 import random
+import subprocess
 
 import pytest
 
-from lib.fake_kube import FakeKube, stream, whole
+from lib.fake_kube import DEPLOYMENT, SET, FakeKube, stream, whole
 from lib.peak import Peak
 
 FUZZ = int(os.environ.get("CHANGEOVER_FUZZ", "2"))  # damaged answers for each request
@@ -195,6 +196,75 @@ def test_memory_is_bounded(build, tmp_path, sanitized, which):
                   "--kubeconfig", api.kubeconfig(tmp_path / "config")], timeout=60)
         assert p.returncode in (0, 1, 3)
     assert p.bytes < 64 << 20
+
+
+# --- killed -------------------------------------------------------------------------------------
+
+
+def with_template(build, config):
+    return [str(a) for a in (build / "src/changeover", "sidecar", "upgrade", "side", "--image", "new:2", "--pod", "web", "--settle", "100ms",
+                             "--timeout", "20s", "--tunnel", "none", "--update-template", "--kubeconfig", config)]
+
+
+def run(argv):
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+def finished(api, what):
+    """The pod, the Deployment and its ReplicaSet have the new image; nothing is left of the way there; the pod is the same."""
+    assert api.pods["web"]["spec"]["initContainers"][0]["image"] == "new:2" and list(api.pods) == ["web"], what
+    assert api.pods["web"]["metadata"]["uid"] == "u-web" and not api.rolled, what
+    assert api.applied == ["new:2"] and api.starts == 1, f"{what}: {api.applied}"
+    d, s = api.others[DEPLOYMENT], api.others[SET]
+    for o in (d, s):
+        assert o["spec"]["template"]["spec"]["initContainers"][0]["image"] == "new:2", what
+    assert "paused" not in d["spec"] and not d["metadata"].get("labels"), what
+
+
+def test_killed_at_each_request_the_same_command_goes_on(build, tmp_path):
+    """Each was done by the server, and its answer never came."""
+    with FakeKube(deployment=True) as api:
+        r = run(with_template(build, api.kubeconfig(tmp_path / "config")))
+        assert r.returncode == 0, r.stderr
+        finished(api, "undisturbed")
+        requests = api.asked
+    assert len([a for a in requests if a.startswith("PATCH /apis/apps")]) == 5  # two to ask, three to do
+
+    def one(n, request):
+        """And what was done already is not done again, nor the pod made anew in between."""
+        with FakeKube({n: "stop"}, deployment=True) as api:
+            argv = with_template(build, api.kubeconfig(tmp_path / f"config-{n}"))
+            with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as p:
+                assert api.stopped.wait(30), request
+                p.kill()
+            api.evil = {}
+            r = run(argv)
+            assert r.returncode == 0, f"{n} {request}: {r.stderr}"
+            finished(api, f"{n} {request}")
+
+    at_once(one, enumerate(requests))
+
+
+@pytest.mark.parametrize("evil", [e for e in EVILS if e.name in ("a proxy's page", "a proxy's 502", "half of it", "nothing", "another kind", "10 MB")],
+                         ids=lambda e: e.name)
+def test_each_answer_about_the_template_in_turn(build, tmp_path, evil):
+    with FakeKube(deployment=True) as api:
+        assert run(with_template(build, api.kubeconfig(tmp_path / "config"))).returncode == 0
+        requests = [(n, a) for n, a in enumerate(api.asked) if "/apis/apps/" in a]
+
+    def one(n, request):
+        with FakeKube({n: evil}, deployment=True) as api:
+            argv = with_template(build, api.kubeconfig(tmp_path / f"config-{n}"))
+            r = run(argv)
+            assert r.returncode in (0, 1, 3) and not api.rolled, f"{n} {request}: {r.stderr}"
+            if r.returncode == 1:
+                assert api.applied == [] and api.others[DEPLOYMENT]["metadata"]["generation"] == 1, f"{n} {request}: {r.stderr}"
+            api.evil = {}
+            r = run(argv)
+            assert r.returncode == 0, f"{n} {request}, again: {r.stderr}"
+            finished(api, f"{n} {request}")
+
+    at_once(one, requests)
 
 
 def test_the_secret_goes_nowhere_else(tool, tmp_path):

@@ -5,6 +5,8 @@ upgrade, and answers the request of your choice as badly as told. What it was ma
         tool("sidecar", "upgrade", "side", "--kubeconfig", api.kubeconfig(path), ...)
         api.applied  # the images that patches put into the pod, in order
 
+deployment: the pod belongs to a Deployment, by a ReplicaSet, and their controller is there: .rolled if it made the pod anew.
+
 A change shows in the watch that follows it, not before: so the answers come in the same order each time.
 """
 import copy
@@ -27,6 +29,12 @@ POD = {
 }
 NODE = {"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n"}, "status": {"nodeInfo": {"kubeletVersion": "v1.36.3", "bootID": "x"}}}
 PODS = "/api/v1/namespaces/default/pods"
+DEPLOYMENT = "/apis/apps/v1/namespaces/default/deployments/web"
+SET = "/apis/apps/v1/namespaces/default/replicasets/web-1"
+
+
+def owned(kind, name):
+    return [{"kind": kind, "name": name, "controller": True, "apiVersion": "apps/v1", "uid": f"u-{kind}"}]
 
 
 def status(code, reason, message="no"):
@@ -34,12 +42,22 @@ def status(code, reason, message="no"):
 
 
 class FakeKube:
-    def __init__(self, evil=None):
+    def __init__(self, evil=None, deployment=False):
         self.evil = evil or {}
         self.pods = {"web": copy.deepcopy(POD)}
         self.version, self.starts = 1, 0
         self.asked, self.applied, self.made, self.events = [], [], 0, []
         self.lock, self.over = threading.Lock(), threading.Event()
+        self.others, self.rolled, self.stopped = {}, False, threading.Event()
+        if deployment:
+            self.pods["web"]["metadata"]["ownerReferences"] = owned("ReplicaSet", "web-1")
+            spec = {key: [{k: c[k] for k in c} for c in POD["spec"][key]] for key in ("initContainers", "containers")}
+            for path, kind, name, labels in ((SET, "ReplicaSet", "web-1", {"app": "web", "pod-template-hash": "1"}),
+                                             (DEPLOYMENT, "Deployment", "web", {"app": "web"})):
+                self.others[path] = copy.deepcopy({
+                    "kind": kind, "apiVersion": "apps/v1", "metadata": {"name": name, "namespace": "default", "uid": f"u-{kind}", "generation": 1},
+                    "spec": {"template": {"metadata": {"labels": labels}, "spec": spec}}, "status": {"observedGeneration": 1}})
+            self.others[SET]["metadata"]["ownerReferences"] = owned("Deployment", "web")
 
     # --- the world ---
 
@@ -68,8 +86,15 @@ class FakeKube:
             self.bump(pod)
             self.events.append((self.version, {"type": "MODIFIED", "object": copy.deepcopy(pod)}))
 
-    def patch(self, pod, ops):
-        new = copy.deepcopy(pod)
+    def control(self):
+        """What the Deployment's controller does."""
+        d, s = self.others[DEPLOYMENT], self.others[SET]
+        d["status"]["observedGeneration"] = d["metadata"]["generation"]
+        if not d["spec"].get("paused") and d["spec"]["template"]["spec"] != s["spec"]["template"]["spec"]:
+            self.rolled = True
+
+    def patch(self, old, ops, dry):
+        new, images = copy.deepcopy(old), []
         for op in ops:
             *way, last = [p.replace("~1", "/").replace("~0", "~") for p in op["path"].split("/")[1:]]
             at = new
@@ -80,12 +105,19 @@ class FakeKube:
                     return status(422, "Invalid", "the server rejected our request due to an error in our request")
             except (KeyError, IndexError):
                 return status(422, "Invalid", "the server rejected our request due to an error in our request")
-            if op["op"] in ("add", "replace"):
+            if op["op"] == "remove":
+                del at[last]
+            elif op["op"] in ("add", "replace"):
                 at[last] = op["value"]
-                if last == "image":
-                    self.applied.append(op["value"])
+                images += [op["value"]] if last == "image" else []
+        new["metadata"]["generation"] += new["spec"] != old["spec"]
         self.bump(new)
-        self.pods[pod["metadata"]["name"]] = new
+        if not dry and new["kind"] == "Pod":
+            self.pods[new["metadata"]["name"]] = new
+            self.applied += images
+        elif not dry:
+            self.others[SET if new["kind"] == "ReplicaSet" else DEPLOYMENT] = new
+            self.control()
         return 200, new
 
     def world(self, method, path, query, body):
@@ -110,13 +142,14 @@ class FakeKube:
                 return 200, [e for version, e in self.events if version > since and e["object"]["metadata"]["name"] == wanted]
             items = [p for n, p in self.pods.items() if n == wanted]
             return 200, {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": str(self.version)}, "items": items}
-        if name not in self.pods:
-            return status(404, "NotFound", f'pods "{name}" not found')
+        there = self.pods.get(name) or self.others.get(path)
+        if not there:
+            return status(404, "NotFound", f'"{name}" not found')
         if method == "PATCH":
-            return self.patch(self.pods[name], json.loads(body))
+            return self.patch(there, json.loads(body), "dryRun" in query)
         if method == "DELETE":
             return 200, self.pods.pop(name)
-        return 200, self.pods[name]
+        return 200, there
 
     # --- serving ---
 
@@ -130,6 +163,10 @@ class FakeKube:
             code, answer = self.world(h.command, url.path, query, body)
             answer = copy.deepcopy(answer)
         evil = self.evil.get(n) or self.evil.get("all")
+        if evil == "stop":  # it is done, and nobody hears of it
+            self.stopped.set()
+            self.over.wait(60)
+            return
         if isinstance(answer, list):
             lines = b"".join(json.dumps(e).encode() + b"\n" for e in answer)
             (evil.stream if evil else stream)(h, lines)

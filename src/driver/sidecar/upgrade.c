@@ -411,7 +411,9 @@ static int run_container(struct change *c, struct sidecar_result *ret, struct er
 {
     cleanup_json json_t *old = sidecar_record(c->pod.object, c->how->name);
     bool held = was_used(old, c->how->image);
-    c->resumed = c->looked = goes_on(c, old);
+    c->resumed = goes_on(c, old);
+    /* an earlier call may have left the pod that looked for the image */
+    c->looked = str_eq(json_string_value(json_object_get(old, "to")), c->how->image);
     c->since = sys_clock_mono();
     *ret = (struct sidecar_result){0};
     say_result(c, c->resumed ? json_string_value(json_object_get(old, "from")) : c->before.wanted,
