@@ -76,10 +76,18 @@ static int expand_all(json_t *value, const struct deployment_goal *g, const char
     size_t i;
     json_t *item;
     if (json_is_object(value)) {
-        json_object_foreach(value, key, item) if (expand_all(item, g, key, err) < 0) return -1;
+        json_object_foreach(value, key, item)
+        {
+            if (expand_all(item, g, key, err) < 0)
+                return -1;
+        }
         return 0;
     }
-    json_array_foreach(value, i, item) if (expand_all(item, g, at, err) < 0) return -1;
+    json_array_foreach(value, i, item)
+    {
+        if (expand_all(item, g, at, err) < 0)
+            return -1;
+    }
     if (!json_is_string(value) || !strstr(json_string_value(value), "${"))
         return 0;
     cleanup_str struct str out = {0};
@@ -185,8 +193,10 @@ static int set_volume(json_t *pod, json_t *container, const struct deployment_go
     bool mounted = false;
     size_t i;
     json_t *item;
-    json_array_foreach(mounts, i, item) mounted =
-        mounted || str_eq(json_string_value(json_object_get(item, "name")), name);
+    json_array_foreach(mounts, i, item)
+    {
+        mounted = mounted || str_eq(json_string_value(json_object_get(item, "name")), name);
+    }
     if (!named(volumes, name) || !mounted) {
         err_set(err, ERR_USAGE, "volume '%s': the template's %s no volume '%s'", v->name,
                 mounted ? "pod has" : "container mounts", name);

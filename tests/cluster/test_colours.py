@@ -146,6 +146,52 @@ def test_a_kustomize_base(own, service):
     assert service.deployment("blue")["spec"]["replicas"] == 1
 
 
+def test_a_sidecar_upgraded_alone_goes_along(own, ns, tool, config):
+    """Into the next colour and the one after it, until the template says otherwise."""
+    links = [f"symlink:/bin/{p}=busybox" for p in ("sh", "sleep")]
+    images = [own.image(f"loop:{n}", ["/bin/busybox"], own.env["CLUSTER_BUSYBOX"] + "=/bin/busybox", *links) for n in (1, 2, 3)]
+
+    def side(deployment):
+        return deployment["spec"]["template"]["spec"]["initContainers"][0]["image"]
+
+    with Colours(own, ns, config) as service:
+        service.pod_spec["initContainers"] = [{
+            "name": "side", "image": images[0], "imagePullPolicy": "Never", "restartPolicy": "Always",
+            "command": ["sh", "-c", "trap exit TERM; while :; do sleep 0.05; done"]}]
+        service.write_template()
+        service.start()
+        name = service.pods("green")[0]["metadata"]["name"]
+        done = tool("sidecar", "upgrade", "side", "--pod", name, "--image", images[1], "--namespace", ns, "--kubeconfig", config,
+                    "--settle", "0.5s", timeout=120)
+        assert done.returncode == 0, done.stderr
+        for colour in ("blue", "green"):
+            said = service.run("prepare", "-t", "2.0.0").stderr
+            assert f"{colour} gets 'side' with {images[1]}" in said, said
+            assert side(service.deployment(colour)) == images[1]
+            service.run("promote")
+            service.run("cleanup", "-y")
+        service.pod_spec["initContainers"][0]["image"] = images[2]
+        service.write_template()
+        service.run("prepare", "-t", "2.0.0")
+        assert side(service.deployment("blue")) == images[2]
+
+
+def test_requests_wait_while_only_one_may_write(own, ns, config):
+    """writes: client."""
+    with Colours(own, ns, config, spec={"writes": "client", "freeze": {"max": "60s"}}) as service:
+        service.change_spec({"traffic": {"hold": {"max": "60s"}}})
+        service.start()
+        service.run("prepare", "-t", "2.0.0")
+        with Load(service, 50) as load:
+            said = service.run("promote").stderr
+            assert "requests waited for" in said, said
+            assert service.identity() == "blue" and not service.pods("green")
+            assert service.deployment("green")["spec"]["replicas"] == 0
+            load.check("a promote with a hold")
+        service.run("cleanup", "-y")
+        assert service.deployment("green") is None
+
+
 def test_a_singleton_sits_in_no_colour(service):
     service.pod_spec["containers"].append({"name": "doublezerod", "image": service.cluster.busybox(), "imagePullPolicy": "Never"})
     service.write_template()

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from lib import kubernetes
 from lib.colours import Colours
 from lib.kubernetes import account
 from lib.load import Load
@@ -54,6 +55,12 @@ def settled(service, command, what):
     assert not left, (what, left)
 
 
+def ready(service):
+    """An API server that has just started answers 403 until it has read the roles."""
+    wait_for(lambda: subprocess.run([kubernetes.HERE / "cluster", "kubectl", "get", "--raw", "/readyz"],
+                                    capture_output=True).returncode == 0, "the API server", timeout=60)
+
+
 def points(service):
     """Where to kill each command, by a run of all of them."""
     found = {}
@@ -86,10 +93,46 @@ def test_the_tool_killed_at_each_step(service):
                 load.check(f"{what}, and resumed")
 
 
-@pytest.mark.parametrize("command, step", [("promote", "promote/flip"), ("promote", "promote/bake"), ("promote", "finish/stop"),
-                                           ("rollback", "rollback/start")])
-def test_the_api_server_is_away_for_20_s(service, command, step):
-    """In mid-command: it waits, and goes on."""
+@pytest.mark.parametrize("command, point", [
+    ("prepare", "prepare/validate:applied"), ("prepare", "runtime/start:committed"), ("prepare", "prepare/start:applied"),
+    ("promote", "promote/flip:applied"), ("promote", "runtime/stop:scaled"), ("promote", "finish/stop:applied")])
+def test_the_way_back_from_a_kill(service, command, point):
+    if command == "promote":
+        service.run("prepare", "-t", "2.0.0")
+    with Load(service, 100) as load:
+        marker = service.dir / "fault"
+        service.run(*COMMANDS[command], expect=-signal.SIGKILL, env={"CHANGEOVER_FAULT": f"kill@{point}@{marker}"})
+        load.check(f"killed at {point}")
+        service.run("rollback", "-y")
+        status = service.status()
+        assert (status["state"], status["live"], service.identity()) == ("rolled-back", "green", "green")
+        assert len(service.pods("green")) == 1 and not service.pods("blue")
+        service.run("cleanup", "-y")
+        settled(service, "cleanup", point)
+        load.check(f"killed at {point}, and back")
+
+
+def test_the_api_server_is_killed(service):
+    """status goes on without it, and says so; with it back, so does the upgrade."""
+    service.run("prepare", "-t", "2.0.0")
+    service.cluster.do("server", "kill")
+    try:
+        status = service.status()
+        assert status["state"] == "prepared" and service.identity() == "green"
+        assert all(c["instance"].startswith("unknown") for c in status["colours"]), status["colours"]
+    finally:
+        service.cluster.do("server", "start")
+    ready(service)
+    service.run("promote")
+    settled(service, "promote", "after the API server was killed")
+
+
+@pytest.mark.parametrize("command, step, how", [
+    ("promote", "promote/flip", "stop"), ("promote", "promote/bake", "stop"), ("promote", "finish/stop", "stop"),
+    ("promote", "finish/stop", "kill"), ("rollback", "rollback/start", "stop")])
+def test_the_api_server_is_away_for_20_s(service, command, step, how):
+    """In mid-command: it waits, and goes on. A server that was killed has forgotten everybody's rights for a moment when it
+    comes back: what ends by that has ended in a state that resume leads on from."""
     service.run("prepare", "-t", "2.0.0")
     if command == "rollback":
         service.run("promote")
@@ -99,14 +142,19 @@ def test_the_api_server_is_away_for_20_s(service, command, step):
                                stderr=subprocess.PIPE, text=True,
                                env={"CHANGEOVER_FAULT": f"stop@{step}:intended@{marker}", "PATH": "/usr/bin:/bin"})
         wait_for(marker.exists, "the command stands at the step", timeout=30)
-        service.cluster.do("server", "stop")
+        service.cluster.do("server", how)
         try:
             run.send_signal(signal.SIGCONT)
             with pytest.raises(subprocess.TimeoutExpired):      # the outage itself is what takes 20 s
                 run.wait(20)
         finally:
-            service.cluster.do("server", "cont")
+            service.cluster.do("server", {"stop": "cont", "kill": "start"}[how])
         out, err = run.communicate(timeout=60)
-        assert run.returncode == 0, f"{out}\n{err}"
+        if how == "kill" and run.returncode:
+            assert "403" in err and service.status()["state"] == "promoting", f"{run.returncode}: {out}\n{err}"
+            ready(service)
+            service.run("resume", "-y")
+        else:
+            assert run.returncode == 0, f"{out}\n{err}"
         settled(service, command, command)
         load.check(command)

@@ -104,6 +104,9 @@ void kubernetes_warning(struct kubernetes *u, const char *uid, char *buf, size_t
 /* The template as it is in the spec's file now, for this colour. */
 must_check int kubernetes_render(struct kubernetes *u, json_t **ret, struct err *err);
 
+/* Images of sidecars that were upgraded alone in the other colour's pod, into this manifest. */
+must_check int kubernetes_carry(struct kubernetes *u, json_t *manifest, struct err *err);
+
 /* Sets the replicas by the scale subresource; others may change the object meanwhile. */
 must_check int kubernetes_scale(struct kubernetes *u, int replicas, json_t **ret_deployment,
                                 struct err *err);

@@ -60,8 +60,10 @@ void kubernetes_selector(const struct kubernetes *u, json_t *deployment, struct 
         return;
     }
     json_object_foreach(json_at(deployment, "spec.selector.matchLabels"), key, value)
-        str_addf(ret, "%s%s=%s", ret->len ? "," : "", key,
-                 json_string_value(value) ? json_string_value(value) : "");
+    {
+        const char *text = json_string_value(value);
+        str_addf(ret, "%s%s=%s", ret->len ? "," : "", key, text ? text : "");
+    }
 }
 
 /* An adopted Deployment's selector may fit the pods of the other colour, whose template has the
@@ -83,7 +85,11 @@ int kubernetes_pods(struct kubernetes *u, json_t *deployment, json_t **ret, stru
     if (kube_list(u->k, &(struct kube_ref){&kube_pod, NULL, NULL}, &sel, &all, NULL, err) < 0)
         return -1;
     *ret = json_array();
-    json_array_foreach(all, i, pod) if (kubernetes_is_ours(u, pod)) json_array_append(*ret, pod);
+    json_array_foreach(all, i, pod)
+    {
+        if (kubernetes_is_ours(u, pod))
+            json_array_append(*ret, pod);
+    }
     return 0;
 }
 

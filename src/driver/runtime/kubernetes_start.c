@@ -152,7 +152,8 @@ static int make(struct kubernetes *u, json_t *there, bool standby, const char *n
             *err = why;
         return -1;
     }
-    if (!manifest && kubernetes_render(u, &manifest, err) < 0)
+    if (!manifest &&
+        (kubernetes_render(u, &manifest, err) < 0 || kubernetes_carry(u, manifest, err) < 0))
         return -1;
     if (kubernetes_inspect_volumes(u, manifest, node, err) < 0)
         return -1;
