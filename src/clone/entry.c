@@ -395,29 +395,34 @@ static bool is_as_it_was(struct run *r, const struct run_dir *d, const char *nam
                          unsigned char type)
 {
     struct sys_node node;
-    if (!d->known || type != DT_REG || (r->o->exclude && *r->o->exclude) ||
-        sys_node_at(d->src, name, &node) < 0 || !S_ISREG(node.mode) || node.nlink != 1 ||
-        node.mount != r->mount || !seen_unchanged(r->o->seen, &node))
+    if (!d->known || type != DT_REG || sys_node_at(d->src, name, &node) < 0 ||
+        !S_ISREG(node.mode) || node.nlink != 1 || node.mount != r->mount ||
+        !seen_unchanged(r->o->seen, &node))
         return false;
     (void)reused(r, &node);
     atomic_fetch_add_explicit(&r->files, 1, memory_order_relaxed);
     return true;
 }
 
-int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
-              unsigned char type, struct err *err)
+const char *run_below(struct run_scratch *s, const struct run_dir *d, const char *name)
 {
-    if (r->refresh && is_as_it_was(r, d, name, type))
-        return 0;
     str_clear(&s->path);
     str_add(&s->path, d->path);
     str_add(&s->path, *d->path ? "/" : "");
     str_add(&s->path, name);
-    const char *path = str_cstr(&s->path);
+    return str_cstr(&s->path);
+}
+
+int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
+              unsigned char type, struct err *err)
+{
+    const char *path = run_below(s, d, name);
     if (scan_excluded(r->o->exclude, path)) {
         atomic_fetch_add(&r->excluded, 1);
         return 0;
     }
+    if (r->refresh && is_as_it_was(r, d, name, type))
+        return 0;
     if (sys_fault_point("clone/entry") < 0)
         return run_fail(r, "clone", path, err);
     run_make_way(r);

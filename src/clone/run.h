@@ -74,7 +74,10 @@ must_check int run_walk(struct run *r, struct err *err);
 /* Before anything is changed in the clone's directory. */
 void run_touch(struct run_dir *d);
 
-/* entry.c. Clones one name that is no directory. `type` is a DT_ value. */
+/* entry.c. Below the top; good until the next call. */
+const char *run_below(struct run_scratch *s, const struct run_dir *d, const char *name);
+
+/* Clones one name that is no directory. `type` is a DT_ value. */
 must_check int run_entry(struct run *r, struct run_scratch *s, struct run_dir *d, const char *name,
                          unsigned char type, struct err *err);
 

@@ -197,8 +197,7 @@ static bool is_mark(const struct run_dir *d, const char *name)
 static bool needs_no_look(const struct run *r, const struct run_dir *d, unsigned char type,
                           uint64_t ino)
 {
-    return type == DT_REG && d->known && !d->look_for_gone && !(r->o->exclude && *r->o->exclude) &&
-           seen_not_told(r->o->seen, ino);
+    return type == DT_REG && d->known && !d->look_for_gone && seen_not_told(r->o->seen, ino);
 }
 
 static int list_dir(struct run *r, struct run_scratch *s, struct run_dir *d, struct names *names,
@@ -213,7 +212,10 @@ static int list_dir(struct run *r, struct run_scratch *s, struct run_dir *d, str
         if (is_mark(d, name))
             continue;
         if (r->refresh && needs_no_look(r, d, type, list->ino)) {
-            as_were++;
+            if (scan_excluded(r->o->exclude, run_below(s, d, name)))
+                atomic_fetch_add(&r->excluded, 1);
+            else
+                as_were++;
             continue;
         }
         if (is_dir(d, name, type)) {
