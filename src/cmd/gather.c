@@ -351,6 +351,37 @@ static void take_notes(struct session *s, struct status_view *v)
                     s->spec_path));
 }
 
+struct look {
+    struct session *s;
+    enum colour c;
+    struct instance_facts *facts;
+};
+
+static void *look_at_instance(void *p)
+{
+    const struct look *l = p;
+    struct err why = {0};
+    if (l->s->engine.runtime->inspect(&l->s->engine.ctx, l->c, l->facts, &why) == 0)
+        return NULL;
+    /* an API server that is away hides nothing of the rest */
+    l->facts->state = INSTANCE_UNKNOWN;
+    str_format(l->facts->text, sizeof(l->facts->text), "%s", why.msg);
+    return NULL;
+}
+
+/* Both at once: each may be a conversation with a server. */
+static void take_instances(struct session *s, struct instance_facts inst[COLOURS])
+{
+    struct look green = {s, GREEN, &inst[GREEN]}, blue = {s, BLUE, &inst[BLUE]};
+    pthread_t thread;
+    bool beside = pthread_create(&thread, NULL, look_at_instance, &green) == 0;
+    look_at_instance(&blue);
+    if (beside)
+        pthread_join(thread, NULL);
+    else
+        look_at_instance(&green);
+}
+
 int gather_status(struct session *s, struct status_view *ret, struct err *err)
 {
     struct status_view *v = ret;
@@ -359,14 +390,7 @@ int gather_status(struct session *s, struct status_view *ret, struct err *err)
     struct instance_facts inst[COLOURS] = {0};
     if (take_journal(s, v, err) < 0)
         return -1;
-    for (int c = GREEN; c < COLOURS; c++) {
-        struct err why = {0};
-        if (s->engine.runtime->inspect(&s->engine.ctx, (enum colour)c, &inst[c], &why) == 0)
-            continue;
-        /* an API server that is away hides nothing of the rest */
-        inst[c].state = INSTANCE_UNKNOWN;
-        str_format(inst[c].text, sizeof(inst[c].text), "%s", why.msg);
-    }
+    take_instances(s, inst);
     start_all(s, all, inst);
     nsec_t deadline = sys_clock_mono() + ANSWER_MAX;
     for (int c = GREEN; c < COLOURS; c++) {

@@ -6,6 +6,7 @@ import pathlib
 import shlex
 import shutil
 import signal
+import tempfile
 
 import pytest
 
@@ -325,3 +326,20 @@ def test_after_a_reboot_no_pod_starts_on_an_empty_mount_point(own, service):
     wait_for(lambda: "running" in service.pods("green")[0]["status"]["containerStatuses"][0]["state"], "the pod comes back",
              timeout=180)
     wait_for(lambda: service.status()["colours"][0]["good"], "green is healthy", timeout=60)
+
+
+@pytest.mark.parametrize("what", ["elsewhere", "another file system"])
+def test_a_node_that_sees_other_data_is_found_out(service, what):
+    """node_paths that lead to an empty directory, or to one with the same mark on another file system."""
+    seen = pathlib.Path(tempfile.mkdtemp(dir="/dev/shm"))
+    try:
+        for colour in ("green", "blue"):
+            for volume in ("ledger", "accounts"):
+                (seen / colour / volume).mkdir(parents=True)
+        spec = {"node_paths": {str(service.dir): str(seen)}}
+        copy = f"for v in ledger accounts; do cp {service.dir}/blue/$v/.changeover {seen}/blue/$v/; done"
+        service.change_spec({"runtime": {"kubernetes": spec},
+                             "hooks": {"after_clone": ["/bin/sh", "-c", "exit 0" if what == "elsewhere" else copy]}})
+        refused(service, "are not to be read on node" if what == "elsewhere" else "and on the node it is tmpfs")
+    finally:
+        shutil.rmtree(seen)

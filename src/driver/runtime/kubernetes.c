@@ -31,6 +31,7 @@ static int record_read(const char *dir, struct kubernetes_record *r, struct err 
     text(j, "upgrade", r->upgrade, sizeof(r->upgrade));
     text(j, "version", r->version, sizeof(r->version));
     text(j, "image", r->image, sizeof(r->image));
+    text(j, "pod", r->pod, sizeof(r->pod));
     text(j, "image_id", r->image_id, sizeof(r->image_id));
     r->generation = json_integer_value(json_object_get(j, "generation"));
     r->adopted = json_is_true(json_object_get(j, "adopted"));
@@ -42,11 +43,11 @@ static int record_read(const char *dir, struct kubernetes_record *r, struct err 
 int kubernetes_record_write(struct kubernetes *u, struct err *err)
 {
     const struct kubernetes_record *r = &u->rec;
-    cleanup_json json_t *j =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:I}", "name", r->name, "uid",
-                  r->uid, "upgrade", r->upgrade, "version", r->version, "image", r->image,
-                  "image_id", r->image_id, "generation", r->generation, "adopted", r->adopted,
-                  "stopped", r->stopped, "stopped_wall_ns", (json_int_t)r->stopped_wall_ns);
+    cleanup_json json_t *j = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:I}", "name", r->name, "uid", r->uid,
+        "upgrade", r->upgrade, "version", r->version, "image", r->image, "pod", r->pod, "image_id",
+        r->image_id, "generation", r->generation, "adopted", r->adopted, "stopped", r->stopped,
+        "stopped_wall_ns", (json_int_t)r->stopped_wall_ns);
     if (sys_dir_make(u->dir, 0700, err) < 0)
         return -1;
     return run_record_write(u->dir, RECORD, j, err);

@@ -13,6 +13,7 @@ struct kubernetes_record {
     char name[254], uid[64]; /* the Deployment; uid "": none was ever made or adopted */
     char upgrade[64], version[64];
     char image[512];       /* of the service's container */
+    char pod[64];          /* uid of the pod that was ready last; its processes are known by it */
     char image_id[256];    /* what the node proved to have for it; "" if that was not asked */
     json_int_t generation; /* as of our own last change */
     bool adopted, stopped;

@@ -68,6 +68,7 @@ static int take(struct kubernetes *u, json_t *there, struct str *ret_text, struc
         return -1;
     if (u->rec.adopted ? annotate(u, there, &now, err) < 0 : !(now = json_incref(there)))
         return -1;
+    str_format(u->rec.pod, sizeof(u->rec.pod), "%s", v.uid);
     if (kubernetes_record_seen(u, now, err) < 0)
         return -1;
     str_addf(ret_text,

@@ -12,26 +12,9 @@
 
 #define PROCESSES 1024
 
-struct finding_by {
-    const char *word, *other; /* either */
-    struct proc_id *ids;
-    size_t n, max;
-};
-
-static int note(void *ctx, const struct sys_task *t)
-{
-    struct finding_by *f = ctx;
-    if (t->state == 'Z' || t->state == 'X' || f->n == f->max)
-        return 0;
-    if (sys_task_in_cgroup(t->pid, f->word) || (f->other && sys_task_in_cgroup(t->pid, f->other)))
-        f->ids[f->n++] = (struct proc_id){.pid = t->pid, .start_ticks = t->start_ticks};
-    return 0;
-}
-
 size_t kubernetes_in_group(const char *word, struct proc_id *ids, size_t max)
 {
-    struct finding_by f = {.word = word, .ids = ids, .max = max};
-    return *word && sys_task_each(note, &f, NULL) == 0 ? f.n : 0;
+    return *word ? sys_task_in_cgroup((const char *const[]){word, NULL}, ids, max) : 0;
 }
 
 /* "pod<uid>" in the kubelet's own groups; in systemd's slices with _ for -. */
@@ -42,8 +25,7 @@ static size_t of_pod(const char *uid, struct proc_id *ids, size_t max)
     str_format(other, sizeof(other), "pod%s", uid);
     for (char *p = other; *p; p++)
         *p = *p == '-' ? '_' : *p;
-    struct finding_by f = {.word = word, .other = other, .ids = ids, .max = max};
-    return sys_task_each(note, &f, NULL) == 0 ? f.n : 0;
+    return sys_task_in_cgroup((const char *const[]){word, other, NULL}, ids, max);
 }
 
 size_t kubernetes_processes(json_t *pods, struct proc_id *ids, size_t max)
@@ -64,9 +46,13 @@ static int find(const struct driver_ctx *ctx, enum colour c, struct proc_id *ids
 {
     cleanup_kubernetes struct kubernetes u = {0};
     cleanup_json json_t *deployment = NULL, *pods = NULL;
-    *ret_n = 0;
-    if (kubernetes_open(ctx, c, KUBERNETES_PATIENCE, &u, err) < 0 ||
-        kubernetes_deployment(&u, &deployment, err) < 0)
+    if (kubernetes_open(ctx, c, KUBERNETES_PATIENCE, &u, err) < 0)
+        return -1;
+    /* as long as the pod lives that we know of, nobody needs to be asked */
+    *ret_n = *u.rec.pod ? of_pod(u.rec.pod, ids, PROCESSES) : 0;
+    if (*ret_n)
+        return 0;
+    if (kubernetes_deployment(&u, &deployment, err) < 0)
         return -1;
     if (!deployment)
         return 0;

@@ -189,6 +189,9 @@ static int let_go(struct kubernetes *u, struct err *err)
     u->rec.stopped = false;
     if (kubernetes_record_seen(u, now, err) < 0 || kubernetes_wait_ready(u, now, &v, err) < 0)
         return -1;
+    str_format(u->rec.pod, sizeof(u->rec.pod), "%s", v.uid);
+    if (kubernetes_record_write(u, err) < 0)
+        return -1;
     return proved_image(u, &v, err);
 }
 
