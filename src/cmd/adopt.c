@@ -126,7 +126,7 @@ static int accept_by_hand(struct session *s, enum colour c, struct err *err)
         s->engine.traffic->inspect(&s->engine.ctx, TRAFFIC_PATIENT, &f, err) < 0)
         return -1;
     if (s->engine.traffic && f.flag != c) {
-        err_set(err, ERR_FAILED, "the flags say %s, not %s: nothing was changed",
+        err_set(err, ERR_FAILED, "%s %s, not %s: nothing was changed", f.source,
                 colour_name(f.flag), colour_name(c));
         return f.flag == COLOUR_NONE
                    ? err_hint(err, "changeover traffic install (sets live's flag again)")

@@ -269,10 +269,14 @@ static void take_traffic(struct session *s, struct sources *all, nsec_t deadline
     }
     const struct traffic_facts *f = &all->traffic.facts;
     v->flag = f->flag;
-    str_format(v->traffic, sizeof(v->traffic), "flag %s, the proxy%s%s chooses %s%s%s%s%s",
-               colour_name(f->flag), *f->version ? " " : "", f->version, colour_name(f->seen),
-               f->held[GREEN] || f->held[BLUE] ? ", HOLD" : "", f->failover ? ", failover" : "",
-               *f->text ? ": " : "", f->text);
+    if (s->engine.traffic->loses)
+        str_format(v->traffic, sizeof(v->traffic), "%s %s%s%s", f->source, colour_name(f->flag),
+                   *f->text ? ": " : "", f->text);
+    else
+        str_format(v->traffic, sizeof(v->traffic), "flag %s, the proxy%s%s chooses %s%s%s%s%s",
+                   colour_name(f->flag), *f->version ? " " : "", f->version, colour_name(f->seen),
+                   f->held[GREEN] || f->held[BLUE] ? ", HOLD" : "", f->failover ? ", failover" : "",
+                   *f->text ? ": " : "", f->text);
     v->contradiction = s->live != COLOUR_NONE && f->flag != s->live && !v->busy &&
                        v->state != STATE_PROMOTING && v->state != STATE_ROLLING_BACK;
 }

@@ -23,13 +23,16 @@ static const struct {
     {"", "pods", "get list watch patch create delete"},
     {"", "pods/exec", "get create"}, /* the version command; older servers ask for get */
     {"", "pods/log", "get"},         /* the last words of one that does not start */
-    {"", "services", "list"},        /* does one send requests to a standby? */
-    {"", "events", "list"},          /* why one is not made: a volume that is not there */
+    /* does one send requests to a standby? and traffic.driver service */
+    {"", "services", "get list patch"},
+    {"", "events", "list"}, /* why one is not made: a volume that is not there */
     /* a colour is one: applied, removed by uid; a sidecar's template (--update-template) */
     {"apps", "deployments", "get create patch delete"},
     {"apps", "deployments/scale", "update"}, /* start and stop */
     {"apps", "replicasets", "get patch"},
-    {"", "nodes", "get", true}, /* the kubelet's version */
+    {"discovery.k8s.io", "endpointslices", "list create patch"},
+    {"networking.k8s.io", "ingresses", "get patch"}, /* traffic.driver ingress */
+    {"", "nodes", "get", true},                      /* the kubelet's version */
 };
 
 static json_t *words(const char *text)

@@ -50,11 +50,10 @@ int live_choose(struct session *s, const char *text, enum colour *ret, struct er
     *ret = c != COLOUR_NONE ? c : f.flag != COLOUR_NONE ? f.flag : GREEN;
     if (f.flag == COLOUR_NONE || f.flag == *ret)
         return 0;
-    err_set(err, ERR_FAILED,
-            "the flags in '%s' send the traffic to %s, not to %s: nothing was changed",
-            s->side[GREEN]->traffic.flag_dir, colour_name(f.flag), colour_name(*ret));
-    return err_hint(err, "--live %s; or flip first, by the README in that directory",
-                    colour_name(f.flag));
+    err_set(err, ERR_FAILED, "%s that the traffic goes to %s, not to %s: nothing was changed",
+            f.source, colour_name(f.flag), colour_name(*ret));
+    return err_hint(err, "--live %s; or flip first, by the README in '%s'", colour_name(f.flag),
+                    s->side[GREEN]->traffic.flag_dir);
 }
 
 static int mark_all(struct session *s, enum colour c, bool on, struct err *err)

@@ -101,10 +101,13 @@ static int run_show(struct session *s, struct err *err)
         return f.seen == COLOUR_NONE;
     }
     cleanup_str struct str out = {0};
-    str_addf(&out, "flags %s, Caddy%s%s chooses %s%s%s%s\n", colour_name(f.flag),
-             *f.version ? " " : "", f.version, colour_name(f.seen),
-             f.held[GREEN] || f.held[BLUE] ? ", holding requests" : "",
-             f.failover ? ", failover on" : "", f.installed ? "" : ", block not installed");
+    if (s->engine.traffic->loses)
+        str_addf(&out, "%s %s\n", f.source, colour_name(f.flag));
+    else
+        str_addf(&out, "flags %s, Caddy%s%s chooses %s%s%s%s\n", colour_name(f.flag),
+                 *f.version ? " " : "", f.version, colour_name(f.seen),
+                 f.held[GREEN] || f.held[BLUE] ? ", holding requests" : "",
+                 f.failover ? ", failover on" : "", f.installed ? "" : ", block not installed");
     if (*f.text)
         str_addf(&out, "%s\n", f.text);
     rows_print(&t, &out);
@@ -135,6 +138,9 @@ static int run_render(struct session *s, struct err *err)
         return -1;
     cleanup_str struct str text = {0};
     const char *version = cmd_option(s->call, "for");
+    if (version && s->engine.traffic->loses)
+        return err_set(err, ERR_USAGE, "--for %s: driver %s has no versions of Caddy", version,
+                       s->engine.traffic->name);
     int r = version ? caddyfile_render(s->side[GREEN], s->side[BLUE], version, &text, err)
                     : s->engine.traffic->render(&s->engine.ctx, &text, err);
     if (r < 0)
@@ -146,8 +152,16 @@ static int run_render(struct session *s, struct err *err)
     return 0;
 }
 
+/* [1]: of a driver without a proxy of ours. */
+static const struct {
+    const char *question, *readme, *result;
+} install_words[] = {{"write this and reload Caddy once?",
+                      "The block is installed in Caddy; no upgrade is under way.", "Caddy chooses"},
+                     {"write this?", "No upgrade is under way.", "the traffic goes to"}};
+
 static int run_install(struct session *s, struct err *err)
 {
+    const bool bare = s->engine.traffic->loses != NULL;
     struct traffic_facts f;
     const char *text = cmd_option(s->call, "live");
     enum colour live = text ? colour_parse(text) : COLOUR_NONE;
@@ -160,8 +174,7 @@ static int run_install(struct session *s, struct err *err)
     if (live == COLOUR_NONE)
         live = s->live != COLOUR_NONE ? s->live : f.flag;
     if (live == COLOUR_NONE) {
-        err_set(err, ERR_USAGE, "there is no flag yet in '%s': which colour is live?",
-                s->side[GREEN]->traffic.flag_dir);
+        err_set(err, ERR_USAGE, "%s %s: which colour is live?", f.source, colour_name(f.flag));
         return err_hint(err, "changeover traffic install --live green");
     }
     cleanup_str struct str diff = {0}, again = {0};
@@ -174,17 +187,16 @@ static int run_install(struct session *s, struct err *err)
     if (s->call->dry_run)
         return 0;
     if (diff.len) {
-        int no = cmd_ask(s->call, "write this and reload Caddy once?", err);
+        int no = cmd_ask(s->call, install_words[bare].question, err);
         if (no)
             return no < 0 ? -1 : err_set(err, ERR_FAILED, "not installed");
     }
     if (s->engine.traffic->install(&s->engine.ctx, live, false, &again, err) < 0)
         return -1;
-    if (s->engine.traffic->readme(
-            &s->engine.ctx, "The block is installed in Caddy; no upgrade is under way.", err) < 0)
+    if (s->engine.traffic->readme(&s->engine.ctx, install_words[bare].readme, err) < 0)
         return -1;
-    session_result(s, NULL, "%s; Caddy chooses %s", diff.len ? "installed" : "installed already",
-                   colour_name(live));
+    session_result(s, NULL, "%s; %s %s", diff.len ? "installed" : "installed already",
+                   install_words[bare].result, colour_name(live));
     return 0;
 }
 

@@ -59,6 +59,8 @@ static void check_proxy(struct check *c, const struct spec *s)
                {"traffic.preview_ports.blue", s->traffic.preview_port[BLUE]}};
     char text[64];
 
+    if (!str_eq(s->traffic.driver, "caddy"))
+        return;
     for (size_t i = 0; i < ARRAY_LEN(own); i++) {
         const struct spec_port *p = own[i].port ? portset_find(s, own[i].port) : NULL;
         if (p)

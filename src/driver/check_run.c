@@ -115,6 +115,19 @@ static void check_flags(struct check *c, const struct traffic_facts *f)
                          colour_name((enum colour)i), colour_name((enum colour)i), dir);
 }
 
+static void check_route(struct check *c, const struct traffic_facts *f)
+{
+    char mend[64];
+    (void)snprintf(mend, sizeof(mend), "changeover adopt --live %s", colour_name(f->flag));
+    if (!f->installed || f->flag == COLOUR_NONE)
+        findings_add(c->f, check_level(c), "traffic", "changeover traffic install", "%s", f->text);
+    else if (c->adopted && f->flag != c->rq->live)
+        findings_add(c->f, FINDING_ERROR, "traffic", mend, "%s %s, the journal says %s", f->source,
+                     colour_name(f->flag), colour_name(c->rq->live));
+    else
+        findings_add(c->f, FINDING_OK, "traffic", NULL, "%s %s", f->source, colour_name(f->flag));
+}
+
 void check_traffic(struct check *c)
 {
     struct err e = {0};
@@ -127,6 +140,8 @@ void check_traffic(struct check *c)
     const struct traffic_ops *ops = c->drivers->traffic(c->from, &e);
     if (!ops || ops->inspect(c->ctx, TRAFFIC_PATIENT, &f, &e) < 0)
         findings_add(c->f, FINDING_ERROR, "traffic", *e.hint ? e.hint : NULL, "%s", e.msg);
+    else if (ops->loses)
+        check_route(c, &f);
     else if (!f.reachable)
         findings_add(c->f, FINDING_ERROR, "traffic",
                      "start it, or correct traffic.admin in the spec",

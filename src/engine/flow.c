@@ -478,12 +478,15 @@ int flow_settle(struct engine *e, enum colour claimed_live, struct err *err)
         return -1;
     if (open || f.flag == claimed_live)
         return 0;
-    err_set(err, ERR_HALFWAY,
-            "the journal says that %s is live, the flags in '%s' say %s: nothing was changed",
-            colour_name(claimed_live), e->ctx.side[GREEN]->traffic.flag_dir, colour_name(f.flag));
+    err_set(err, ERR_HALFWAY, "the journal says that %s is live, %s %s%s%s: nothing was changed",
+            colour_name(claimed_live), f.source, colour_name(f.flag),
+            e->traffic->loses && *f.text ? ": " : "", e->traffic->loses ? f.text : "");
     if (f.flag == COLOUR_NONE)
         return err_hint(
-            err, "changeover traffic install (sets %s's flag again: until then nobody is served)",
+            err,
+            e->traffic->loses
+                ? "make sure who did that; then changeover traffic install (sends to %s again)"
+                : "changeover traffic install (sets %s's flag again: until then nobody is served)",
             colour_name(claimed_live));
     return err_hint(err,
                     "changeover traffic show; then changeover adopt --live %s (accepts what the "

@@ -19,8 +19,13 @@ static int preview_apply(struct engine *e, const struct plan_step *s, char *resu
         return 0;
     if (e->traffic->preview(&e->ctx, s->colour, err) < 0)
         return -1;
-    snprintf(result, STEP_RESULT,
-             "both colours answer through the proxy and tell themselves apart");
+    if (e->traffic->loses) {
+        char words[600];
+        e->traffic->loses(&e->ctx, colour_other(s->colour), words, sizeof(words));
+        event_warn(&e->tee, "the flip loses: %s", words);
+    }
+    snprintf(result, STEP_RESULT, "both colours answer%s and tell themselves apart",
+             e->traffic->loses ? "" : " through the proxy");
     return 0;
 }
 
@@ -94,22 +99,28 @@ const struct step_ops step_verify = {.apply = verify_apply};
 
 static bool quiet(const struct engine *e, const struct traffic_load *l)
 {
-    return l->listed && l->requests == 0 && l->waiting == 0 && (l->foreign == 0 || e->drop);
+    return (l->listed || (e->traffic->loses && e->drop)) && l->requests == 0 && l->waiting == 0 &&
+           (l->foreign == 0 || e->drop);
 }
 
-static int drain_late(const struct plan_step *s, const struct traffic_load *l, struct err *err)
+static int drain_late(const struct engine *e, const struct plan_step *s,
+                      const struct traffic_load *l, struct err *err)
 {
-    const char *c = colour_name(s->colour);
-    if (!l->listed)
+    const char *c = colour_name(s->colour), *past = e->traffic->loses ? "" : ", past the proxy";
+    if (!l->listed && e->traffic->loses)
+        err_set(err, ERR_GATE,
+                "%s cannot be shown to be drained: its connections are not this machine's to see; "
+                "%s keeps running",
+                c, c);
+    else if (!l->listed)
         err_set(err, ERR_GATE,
                 "%s cannot be shown to be drained: the proxy does not list it any more; %s keeps "
                 "running",
                 c, c);
     else if (l->foreign)
         err_set(err, ERR_GATE,
-                "%s still has %d direct connection%s, past the proxy: %s; %s keeps running, "
-                "nothing was stopped",
-                c, l->foreign, l->foreign == 1 ? "" : "s", l->peers, c);
+                "%s still has %d direct connection%s%s: %s; %s keeps running, nothing was stopped",
+                c, l->foreign, l->foreign == 1 ? "" : "s", past, l->peers, c);
     else
         err_set(err, ERR_GATE,
                 "%s still has %d request%s in flight; %s keeps running, nothing was stopped", c,
@@ -145,7 +156,7 @@ static int drain_look(struct engine *e, const struct plan_step *s, struct drain 
     if (now - d->busy_since < d->t->drain_deadline)
         return 0;
     if (seen)
-        return drain_late(s, &d->load, err);
+        return drain_late(e, s, &d->load, err);
     *err = look_err;
     err->code = ERR_GATE;
     return err_ctx(err, "%s cannot be shown to be drained, and keeps running",
@@ -210,7 +221,13 @@ static int drain_apply(struct engine *e, const struct plan_step *s, char *result
     sockets_seen(e, s->colour);
     if (drain_wait(e, s, true, &l, err) < 0)
         return -1;
-    if (l.websockets)
+    if (l.foreign)
+        snprintf(result, STEP_RESULT,
+                 "%s has no request in flight; its stop cuts %d open connection%s and %d "
+                 "websocket%s (--drop)",
+                 colour_name(s->colour), l.foreign, l.foreign == 1 ? "" : "s", l.websockets,
+                 l.websockets == 1 ? "" : "s");
+    else if (l.websockets)
         snprintf(result, STEP_RESULT, "%s has no request in flight; %d websocket%s left, which %s",
                  colour_name(s->colour), l.websockets, l.websockets == 1 ? "" : "s",
                  spread ? "it is told to close next" : "its stop closes");

@@ -156,8 +156,7 @@ static void add_stop(struct builder *b, enum colour c, const char *name)
 static void add_preview(struct builder *b, enum colour to)
 {
     struct plan_step *s = plan_add(b, ACT_PREVIEW, to, "preview");
-    s->effect = TEXT(
-        b, "ask both colours through the proxy's previews: each answers, and tells itself apart");
+    s->effect = plan_preview_words(b->goal->side[to], &b->plan->arena);
     s->always = true;
     if (b->plan->phase == PHASE_PROMOTE)
         add_hook(b, to, "before_flip");
@@ -165,13 +164,9 @@ static void add_preview(struct builder *b, enum colour to)
 
 static void add_flip(struct builder *b, enum colour to)
 {
-    enum colour from = colour_other(to);
     struct plan_step *s = plan_add(b, ACT_FLIP, to, "flip");
-    s->effect = TEXT(b,
-                     "flip: create active-%s, sync, remove active-%s, sync (one commit, no reload, "
-                     "open requests stay)",
-                     colour_name(to), colour_name(from));
-    s->undo = TEXT(b, "flip back to %s", colour_name(from));
+    s->effect = plan_flip_words(b->goal->side[to], to, &b->plan->arena);
+    s->undo = TEXT(b, "flip back to %s", colour_name(colour_other(to)));
 }
 
 static void add_verify(struct builder *b, enum colour to)
@@ -198,10 +193,13 @@ static void add_drain(struct builder *b, enum colour c)
     clock_words(websockets, sizeof(websockets), t->drain_websockets);
     s->effect =
         TEXT(b,
-             "drain %s: no request in flight three times in a row and no connection but the "
-             "proxy's idle "
-             "ones, within %s; %s",
-             colour_name(c), requests,
+             "drain %s: no request in flight three times in a row and no connection%s, within %s; "
+             "%s",
+             colour_name(c),
+             plan_flip_loses(b->goal->side[c])
+                 ? " that this machine sees (promote --drop goes on with those that are open)"
+                 : " but the proxy's idle ones",
+             requests,
              t->websockets == WS_NONE ? "else it keeps running"
              : b->plan->phase == PHASE_HOLD
                  ? "else it goes back; websockets are closed by the stop"

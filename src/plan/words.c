@@ -33,6 +33,60 @@ void plan_limits_words(struct str *out, const struct spec_probe *p)
         str_addf(out, ", more than %d ms without a good answer", p->max_gap_ms);
 }
 
+bool plan_flip_loses(const struct spec *s)
+{
+    return str_eq(s->traffic.driver, "service") || str_eq(s->traffic.driver, "ingress");
+}
+
+void plan_flip_loss_words(struct str *out, const struct spec *s, enum colour from)
+{
+    const char *c = colour_name(from);
+    if (str_eq(s->traffic.driver, "ingress"))
+        str_addf(out,
+                 "the ingress controller loads the change in its own time, and what its reload "
+                 "cuts has not been measured; what it still sends to %s then is cut by %s's stop",
+                 c, c);
+    else
+        str_addf(out,
+                 "connections that are open to %s stay there until their clients close them "
+                 "(keep-alive clients: until they connect anew), and %s's stop cuts what is left",
+                 c, c);
+    str_add(out, "; only driver caddy loses nothing");
+}
+
+const char *plan_flip_words(const struct spec *s, enum colour to, struct arena *arena)
+{
+    const struct spec_route *r = &s->traffic.route;
+    enum colour from = colour_other(to);
+    if (!plan_flip_loses(s))
+        return arena_printf(arena,
+                            "flip: create active-%s, sync, remove active-%s, sync (one commit, no "
+                            "reload, open requests stay)",
+                            colour_name(to), colour_name(from));
+    cleanup_str struct str loss = {0};
+    plan_flip_loss_words(&loss, s, from);
+    if (str_eq(s->traffic.driver, "ingress"))
+        return arena_printf(arena,
+                            "flip: one write to the API server, path '%s'%s%s of Ingress '%s' to "
+                            "Service '%s'; %s",
+                            r->path, r->host ? " of host " : "", r->host ? r->host : "", r->ingress,
+                            r->backend, str_cstr(&loss));
+    return arena_printf(arena,
+                        "flip: one write to the API server, the %s of Service '%s' to %s; new "
+                        "connections follow as soon as each node has seen it; %s",
+                        r->by == ROUTE_SELECTOR ? "selector" : "EndpointSlice", r->service,
+                        colour_name(to), str_cstr(&loss));
+}
+
+const char *plan_preview_words(const struct spec *s, struct arena *arena)
+{
+    return plan_flip_loses(s)
+               ? arena_printf(arena, "ask both colours at their ports, and the front: each "
+                                     "answers, and tells itself apart")
+               : "ask both colours through the proxy's previews: each answers, and tells itself "
+                 "apart";
+}
+
 static const char *how(const struct spec_stop_websockets *w, enum colour c, struct arena *arena)
 {
     cleanup_str struct str argv = {0};

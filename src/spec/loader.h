@@ -108,6 +108,8 @@ void loader_query_rule(struct loader *l, struct yaml_mark at, const char *shown,
 void loader_shadow_rules(struct loader *l);  /* shadow.c */
 void loader_probe_rules(struct loader *l);   /* probe.c */
 void loader_runtime_rules(struct loader *l); /* kubernetes.c */
+void loader_route_rules(struct loader *l);   /* route.c */
+void loader_route_pair(struct loader *green, struct loader *blue);
 void loader_runtime_pair(struct loader *green, struct loader *blue);
 void loader_rules_pair(struct loader *green, struct loader *blue); /* between the colours */
 

@@ -19,7 +19,7 @@ static const char *plain_site(struct loader *l)
     bool tls = t->tls_internal || t->tls_cert || str_starts(site, ":443");
     bool named = str_starts(site, "http://");
     const char *rest = named ? site + strlen("http://") : site;
-    if (!str_eq(t->driver, "caddy") || *rest == '*' || (!named && (*rest != ':' || tls)))
+    if (str_eq(t->driver, "none") || *rest == '*' || (!named && (*rest != ':' || tls)))
         return NULL;
     return arena_printf(l->arena, "http://%s%.*s/", *rest == ':' ? "127.0.0.1" : "",
                         (int)strcspn(rest, "/"), rest);

@@ -101,7 +101,8 @@ static void traffic_rules(struct loader *l)
     struct yaml_mark at = loader_mark(l, "traffic");
     t->line = at.line;
     default_ports(l);
-    if (!section || !str_eq(t->driver, "caddy"))
+    loader_route_rules(l);
+    if (!section || str_eq(t->driver, "none"))
         return;
     if (given(l, "traffic", "site") && given(l, "traffic", "sites"))
         loader_wrong(l, loader_mark(l, "traffic.sites"),
@@ -499,6 +500,7 @@ static void identities_differ(struct loader *l)
 void loader_rules_pair(struct loader *green, struct loader *blue)
 {
     loader_runtime_pair(green, blue);
+    loader_route_pair(green, blue);
     ports_differ(green);
     ports_same_names(green);
     traffic_ports(green);

@@ -1,7 +1,10 @@
 /* Keys: who sends requests, and how they move. */
 #include "spec/schema_rows.h"
 
-static const struct schema_word traffic_words[] = {{"caddy", 0}, {"none", 0}, {0}};
+static const struct schema_word traffic_words[] = {
+    {"caddy", 0}, {"service", 0}, {"ingress", 0}, {"none", 0}, {0}};
+static const struct schema_word route_words[] = {
+    {"endpoints", ROUTE_ENDPOINTS}, {"selector", ROUTE_SELECTOR}, {0}};
 static const struct schema_word websocket_words[] = {
     {"none", WS_NONE}, {"own_port", WS_OWN_PORT}, {"same_port", WS_SAME_PORT}, {0}};
 static const struct schema_word unhealthy_words[] = {
@@ -9,12 +12,21 @@ static const struct schema_word unhealthy_words[] = {
 static const struct schema_word retry_words[] = {
     {"none", RETRY_NONE}, {"safe-methods", RETRY_SAFE}, {"listed", RETRY_LISTED}, {0}};
 
+#define KEY(leaf, type_, field, ...) \
+    ROW("traffic.kubernetes." leaf, type_, traffic.route.field, __VA_ARGS__)
+
 static const struct schema_key keys[] = {
     SECTION("traffic", .required = true, .doc = "who sends requests to the live colour"),
     ROW("traffic.driver", T_WORD, traffic.driver, .fallback = "caddy", .words = traffic_words,
-        .doc = "what moves the traffic; none = nothing does, there is no flip", .example = "caddy"),
-    ROW("traffic.site", T_TEXTS, traffic.sites, .fallback_doc = "required with caddy",
-        .doc = "Caddy site address that clients use", .example = "\":8080\""),
+        .doc = "what moves the traffic: Caddy by flags (the only one that loses nothing), a "
+               "Service or "
+               "an Ingress of Kubernetes (docs/kubernetes.md says what those lose); none = nothing "
+               "does, there is no flip",
+        .example = "caddy"),
+    ROW("traffic.site", T_TEXTS, traffic.sites, .fallback_doc = "required, but with none",
+        .doc = "Caddy site address that clients use; with service and ingress an http:// or "
+               "https:// address that reaches it from here",
+        .example = "\":8080\""),
     ROW("traffic.sites", T_TEXTS, traffic.sites, .doc = "the same, for more than one",
         .example = "[\"http://:8080\", \"https://rpc.example.org\"]"),
     ROW("traffic.tls", T_TLS, traffic.tls_internal, .type_doc = "`internal`, or a map",
@@ -75,9 +87,9 @@ static const struct schema_key keys[] = {
             "JSON-RPC methods that may run twice: reads, never what writes; not in batches; Caddy "
             "2.11.2 or later",
         .example = "[getSlot, getBlock]"),
-    SECTION(
-        "traffic.identify",
-        .doc = "what only the backend itself says and what differs by colour; required with caddy"),
+    SECTION("traffic.identify",
+            .doc = "what only the backend itself says and what differs by colour; required, but "
+                   "with none"),
     QUERY("traffic.identify.", ROW, traffic.identify),
     ROW("traffic.verify_requests", T_INT, traffic.verify_requests, .fallback = "20",
         RANGE(1, 10000), .doc = "requests that prove that the traffic moved", .example = "50"),
@@ -92,6 +104,30 @@ static const struct schema_key keys[] = {
     ROW("traffic.ignore_peers", T_TEXTS, traffic.ignore_peers,
         .doc = "direct clients (address or process name) that a drain does not wait for",
         .example = "[telegraf, 192.0.2.7]"),
+    SECTION("traffic.kubernetes", .doc = "with driver service and ingress (docs/kubernetes.md)"),
+    KEY("kubeconfig", T_PATH, kubeconfig, .fallback_doc = "`runtime.kubernetes.kubeconfig`",
+        .doc = "where the cluster is", .example = "/etc/changeover/kubeconfig"),
+    KEY("context", T_TEXT, context, .fallback_doc = "`runtime.kubernetes.context`",
+        .doc = "context of the kubeconfig", .example = "kind-laconic"),
+    KEY("namespace", T_TEXT, ns, .fallback_doc = "`runtime.kubernetes.namespace`",
+        .doc = "where the Service or the Ingress is", .example = "agave"),
+    KEY("service", T_TEXT, service, .fallback = "${service}",
+        .doc = "driver service: name of the Service that clients use", .example = "agave"),
+    KEY("by", T_WORD, by, .fallback = "endpoints", .words = route_words,
+        .doc = "driver service: `endpoints` = the Service has no selector, and changeover keeps "
+               "its EndpointSlice; `selector` = changeover sets the colour in its selector",
+        .example = "selector"),
+    KEY("address", T_TEXT, address, .fallback_doc = "required with by: endpoints",
+        .doc = "address of the colour as the cluster's nodes reach it: the node's",
+        .example = "192.0.2.10"),
+    KEY("ingress", T_TEXT, ingress, .fallback = "${service}",
+        .doc = "driver ingress: name of the Ingress", .example = "agave"),
+    KEY("host", T_TEXT, host, .fallback_doc = "the rule without a host",
+        .doc = "driver ingress: host of its rule", .example = "rpc.example.org"),
+    KEY("path", T_TEXT, path, .fallback = "/", .doc = "driver ingress: path in that rule",
+        .example = "/rpc"),
+    KEY("backend", T_TEXT, backend, .fallback = "${service}-${colour}",
+        .doc = "driver ingress: the colour's own Service", .example = "agave-${colour}"),
     SECTION("traffic.hold", .doc = "holding requests while nobody may answer (writes: client)"),
     ROW("traffic.hold.max", T_DURATION, traffic.hold_max, .fallback = "30s",
         RANGE(NSEC_S, 10 * NSEC_MIN),

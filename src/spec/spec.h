@@ -27,6 +27,7 @@ enum spec_consistency { CONSISTENCY_FREEZE, CONSISTENCY_NONE };
 enum spec_restart { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 enum spec_when_unhealthy { UNHEALTHY_SERVE, UNHEALTHY_FAIL };
 enum spec_retry { RETRY_NONE, RETRY_SAFE, RETRY_LISTED };
+enum spec_route_by { ROUTE_ENDPOINTS, ROUTE_SELECTOR };
 enum spec_websockets { WS_NONE, WS_OWN_PORT, WS_SAME_PORT };
 enum spec_downgrade { DOWNGRADE_NONE, DOWNGRADE_PATCH, DOWNGRADE_MINOR, DOWNGRADE_ANY };
 enum spec_space_after_flip { SPACE_WARN, SPACE_GIVE_UP_ROLLBACK };
@@ -200,8 +201,19 @@ struct spec_runtime {
     struct strv ports_may_also_bind; /* "udp:8000-8020" */
 };
 
+/* The object of Kubernetes that sends requests on (traffic.driver: service, ingress). */
+struct spec_route {
+    const char *kubeconfig, *context, *ns; /* NULL: as runtime.kubernetes; then the environment */
+    const char *service;                   /* driver service: its name */
+    enum spec_route_by by;                 /* driver service: what of it is changed */
+    const char *address;                   /* ROUTE_ENDPOINTS: of the colour, numeric */
+    const char *ingress, *host, *path;     /* driver ingress: its name; host NULL: a rule without */
+    const char *backend;                   /* driver ingress: the colour's Service */
+};
+
 struct spec_traffic {
-    const char *driver;             /* "caddy", or "none" */
+    const char *driver; /* "caddy", "service", "ingress" or "none" */
+    struct spec_route route;
     struct strv sites;              /* Caddy site addresses, ":8080", "https://rpc.example.org" */
     const char *tls_cert, *tls_key; /* or NULL; tls_internal asks Caddy for its own CA */
     bool tls_internal;

@@ -292,10 +292,40 @@ static void in_a_cluster(void **state)
     spec_free(side[BLUE]);
 }
 
+/* Traffic by an object of Kubernetes: what a flip loses is in the plan. */
+static void by_a_service_or_an_ingress(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"service.yml", "ingress.yml"};
+    cleanup_str struct str out = {0};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        struct spec *side[COLOURS] = {0};
+        struct err err = {0};
+        cleanup_free char *path = x_asprintf(SOURCE_ROOT "/tests/golden/plan/%s", files[i]);
+        for (enum colour c = GREEN; c <= BLUE; c++)
+            if (spec_load(path, c, "1.1.0", &side[c], &err) < 0)
+                fail_msg("%s", err.msg);
+        struct plan_goal g = {.side = {side[GREEN], side[BLUE]},
+                              .from = GREEN,
+                              .to = BLUE,
+                              .version_from = "1.0.0",
+                              .version_to = "1.1.0",
+                              .after_flip = true,
+                              .loser = BLUE};
+        add_plan(&out, PHASE_PROMOTE, &g);
+        add_plan(&out, PHASE_FINISH, &g);
+        add_plan(&out, PHASE_ROLLBACK, &g);
+        spec_free(side[GREEN]);
+        spec_free(side[BLUE]);
+    }
+    compare("route", &out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_a_cluster),
+        cmocka_unit_test(by_a_service_or_an_ingress),
         cmocka_unit_test(an_upgrade_from_start_to_end),
         cmocka_unit_test(snapshots_pause_for_a_moment_only),
         cmocka_unit_test(the_ways_back),

@@ -74,6 +74,7 @@ static int caddy_inspect(const struct driver_ctx *ctx, nsec_t within, struct tra
                               .open = {traffic_open(s, GREEN), traffic_open(s, BLUE)},
                               .failover = traffic_flag_set(s, "failover")};
     (void)err;
+    str_format(f.source, sizeof(f.source), "the flags in '%s' say", s->traffic.flag_dir);
     char why[512] = "";
     struct err bad = {0};
     f.reachable = traffic_version(ctx, f.version, &bad) == 0;
@@ -205,11 +206,13 @@ const struct traffic_ops traffic_caddy = {
 
 const struct traffic_ops *traffic_find(const struct spec *s, struct err *err)
 {
-    static const struct traffic_ops *const drivers[] = {&traffic_caddy};
+    static const struct traffic_ops *const drivers[] = {&traffic_caddy, &traffic_service,
+                                                        &traffic_ingress};
     for (size_t i = 0; i < ARRAY_LEN(drivers); i++)
         if (str_eq(drivers[i]->name, s->traffic.driver))
             return drivers[i];
-    err_set(err, ERR_UNSUPPORTED, "%s:%d: there is no traffic driver '%s'; write 'caddy'",
+    err_set(err, ERR_UNSUPPORTED,
+            "%s:%d: there is no traffic driver '%s'; write 'caddy', 'service' or 'ingress'",
             s->path ? s->path : "the spec", s->traffic.line,
             s->traffic.driver ? s->traffic.driver : "");
     return NULL;

@@ -72,3 +72,6 @@ traffic_give_back_fn traffic_caddy_give_back;
 /* load.c */
 traffic_load_fn traffic_caddy_load;
 traffic_loads_fn traffic_caddy_loads;
+/* The same without a proxy: whoever has a connection to the colour's ports. */
+traffic_load_fn traffic_direct_load;
+traffic_loads_fn traffic_direct_loads;

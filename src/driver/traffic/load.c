@@ -202,3 +202,89 @@ int traffic_caddy_loads(const struct driver_ctx *ctx, struct traffic_load *ret, 
         load_of(ctx->side[c], &l, &ret[c]);
     return 0;
 }
+
+/* --- without a proxy ------------------------------------------------------------------------- */
+
+static uint16_t site_port(const struct spec *s)
+{
+    const char *site = s->traffic.sites.n ? s->traffic.sites.v[0] : "";
+    const char *host = strstr(site, "://");
+    const char *at = host ? strrchr(host + 3, ':') : NULL;
+    if (at && strspn(at + 1, "0123456789"))
+        return (uint16_t)strtoul(at + 1, NULL, 10);
+    return str_starts(site, "https:") ? 443 : 80;
+}
+
+static int by_local(const void *a, const void *b)
+{
+    const struct sock_info *x = a, *y = b;
+    return sock_end_order(&x->local, &y->local);
+}
+
+/* The client's end as the kernel has it here: it has dialled the Service's address, so that its
+ * peer is not the server's own end. */
+static const struct sock_info *dialler(const struct sock_list *all, const struct sock_info *server)
+{
+    struct sock_info key = {.local = server->peer};
+    return all->n ? bsearch(&key, all->items, all->n, sizeof(*all->items), by_local) : NULL;
+}
+
+/* A request has come and its answer has not gone out yet. */
+static bool answers(const struct sock_info *server)
+{
+    return server->has_tcp_info && server->recv_ms_ago < server->sent_ms_ago;
+}
+
+static void count_direct(const struct count *c, const struct sock_list *all, const uint16_t port[2])
+{
+    for (size_t i = 0; i < all->n; i++) {
+        const struct sock_info *server = &all->items[i];
+        bool http = server->local.port == port[0], ws = port[1] && server->local.port == port[1];
+        if (!http && !ws)
+            continue;
+        if (server->state == SOCK_LISTEN) {
+            c->to->listed = c->to->listed || http;
+            continue;
+        }
+        const struct sock_info *client = dialler(all, server);
+        if ((!client && is_loopback(&server->peer)) ||
+            (client && (client->inode == 0 || sock_inodes_have(c->own, client->inode))))
+            continue;
+        if (ws) {
+            c->to->websockets++;
+            continue;
+        }
+        c->to->requests += answers(server);
+        add_foreign(c, server, client);
+    }
+}
+
+int traffic_direct_load(const struct driver_ctx *ctx, enum colour c, struct traffic_load *ret,
+                        struct err *err)
+{
+    const struct spec *s = ctx->side[c];
+    cleanup(look_done) struct look l = {0};
+    struct count count = {.s = s, .own = &l.own, .to = ret};
+    uint16_t ports[2];
+    struct sock_filter_by by = {
+        .protocol = IPPROTO_TCP, .states = STATES_OPEN | 1u << SOCK_LISTEN, .tcp_info = true};
+    ports_of(s, ports);
+    add_ports(s, by.either);
+    by.either[by.either[1] ? 2 : 1] = site_port(s);
+    *ret = (struct traffic_load){0};
+    sys_proc_sockets(sys_proc_self().pid, &l.own);
+    if (sys_sockets(&by, &l.sockets, err) < 0)
+        return -1;
+    if (l.sockets.n)
+        qsort(l.sockets.items, l.sockets.n, sizeof(*l.sockets.items), by_ends);
+    count_direct(&count, &l.sockets, ports);
+    return 0;
+}
+
+int traffic_direct_loads(const struct driver_ctx *ctx, struct traffic_load *ret, struct err *err)
+{
+    for (int c = GREEN; c < COLOURS; c++)
+        if (traffic_direct_load(ctx, (enum colour)c, &ret[c], err) < 0)
+            return -1;
+    return 0;
+}

@@ -16,14 +16,18 @@ struct traffic_facts {
     bool held[COLOURS]; /* flags: requests for this colour wait */
     bool open[COLOURS]; /* flags: those that waited have been let go to it */
     char text[512];     /* what is wrong, for people; "" if nothing */
+    char source[300];   /* what `flag` was read from, with its verb: "the flags in '/x' say" */
 };
 
+/* Without a proxy of its own (service, ingress) a driver counts the kernel's sockets: requests and
+ * websockets are those of the colour's ports, and every open connection is a foreign one. */
 struct traffic_load {
-    bool listed;      /* the colour's upstream is configured (absent is not drained) */
-    int requests;     /* HTTP in flight through the proxy */
-    int websockets;   /* open through the proxy */
-    int foreign;      /* connections to the colour's ports that are not the proxy's own */
-    int waiting;      /* the proxy's sockets that wait for an answer (a hint) */
+    bool listed;    /* the colour's upstream is configured (absent is not drained); without a proxy:
+                       its    listener is on this machine, so that its connections can be seen */
+    int requests;   /* HTTP in flight through the proxy */
+    int websockets; /* open through the proxy */
+    int foreign;    /* connections to the colour's ports that are not the proxy's own */
+    int waiting;    /* the proxy's sockets that wait for an answer (a hint) */
     char peers[1024]; /* "10.0.0.7:4123 (curl, pid 812), ..." of the foreign ones */
 };
 
@@ -90,8 +94,13 @@ typedef int traffic_hold_fn(const struct driver_ctx *ctx, enum colour c, enum tr
  * are forwarded meanwhile by a process of ours that outlives us until nothing is under way. */
 typedef int traffic_give_back_fn(const struct driver_ctx *ctx, enum colour c, struct err *err);
 
+/* What a flip away from `from` loses, as things are now, in one sentence for people. */
+typedef void traffic_loses_fn(const struct driver_ctx *ctx, enum colour from, char *buf,
+                              size_t size);
+
 struct traffic_ops {
     const char *name;
+    traffic_loses_fn *loses; /* NULL: nothing, and a proxy of ours tells ours from others' */
     traffic_inspect_fn *inspect;
     traffic_render_fn *render;
     traffic_install_fn *install;
@@ -107,5 +116,5 @@ struct traffic_ops {
     traffic_give_back_fn *give_back;
 };
 
-extern const struct traffic_ops traffic_caddy;
+extern const struct traffic_ops traffic_caddy, traffic_service, traffic_ingress;
 const struct traffic_ops *traffic_find(const struct spec *s, struct err *err);
