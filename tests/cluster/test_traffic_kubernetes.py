@@ -1,14 +1,16 @@
 """A flip by one write to the API: the EndpointSlice or the selector of a Service, the backend of an Ingress. These lose what
 hangs on the old side, so the load through them is counted, and not held to zero."""
 import json
-import os
+import re
 import signal
 import subprocess
+import threading
 
 import pytest
 
 from lib import rpcnode
-from lib.colours import Colours, template
+from lib.caddy import ROOT, server_path
+from lib.colours import Colours
 from lib.kubernetes import account
 from lib.load import Load
 from lib.service import Service
@@ -54,13 +56,16 @@ class Routed:
         (self.dir / "blue").mkdir()
         rpcnode.init(self.dir / "green/ledger", self.dir / "green/accounts", self.files, self.size, self.slots)
         self.manifests()
-        service = self.object("service", self.name)
-        self.address, self.front_port = service["spec"]["clusterIP"], self.ports["green"]["rpc"]
+        self.reach()
         self.change_spec({"traffic": {"site": self.url}})
         self.run("start", "--version", version)
         self.run("traffic", "install", "--live", "green", "-y")
         wait_for(lambda: self.who() == "green", "the front leads to green", timeout=30)
         return self
+
+    def reach(self):
+        service = self.object("service", self.name)
+        self.address, self.front_port = service["spec"]["clusterIP"], self.ports["green"]["rpc"]
 
     def object(self, kind, name=None):
         return self.cluster.get(kind, "-n", self.ns, *([name] if name else []))
@@ -232,3 +237,109 @@ def test_the_selector_of_a_service(own, ns, config, capsys):
         # nobody has the labels of blue: it would send to nobody
         refused = service.run("traffic", "install", "--live", "blue", "-y", expect=1)
         assert "no ready pod has the labels of blue" in refused.stderr and service.who() == "green"
+
+
+class Ingressed(Pods):
+    """Behind an Ingress. The first user's controller cannot be built here: a Caddy stands in, which is reloaded with the new
+    backend some time after the Ingress changed, as that controller does it. What it loses says nothing of the real one."""
+
+    def reach(self):
+        self.address, self.ended = "127.0.0.1", threading.Event()
+        self.caddy.start()
+        self.controller = threading.Thread(target=self.control)
+        self.controller.start()
+
+    def backend(self):
+        return self.object("ingress", self.name)["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+
+    def control(self):
+        loaded = None
+        while not self.ended.wait(0.2):
+            name = self.backend()["name"]
+            if name == loaded or not name.startswith(self.name):
+                continue
+            spec = self.object("service", name)["spec"]
+            port = next(p["port"] for p in spec["ports"] if p["name"] == "rpc")
+            self.caddy.load("{\n\tadmin 127.0.0.1:%d\n}\nhttp://:%d {\n\treverse_proxy %s:%d\n}\n" %
+                            (self.admin_port, self.front_port, spec["clusterIP"], port))
+            loaded = name
+
+    def close(self):
+        if hasattr(self, "ended"):
+            self.ended.set()
+            self.controller.join(30)
+        super().close()
+
+
+def test_the_backend_of_an_ingress(own, ns, config, capsys):
+    """The whole job on a real API server; a backend of somebody else's is not taken over without a question."""
+    with Ingressed(own, ns, config, driver="ingress") as service:
+        service.begin()
+        assert service.backend() == {"name": "node-green", "port": {"name": "rpc"}}
+        with service.load() as load:
+            service.run("prepare", "-t", "2.0.0")
+            assert "of Ingress 'node' to Service 'node-blue'" in service.run("plan").stdout
+            # the controller keeps idle connections for minutes: nobody waits for those here
+            promoted = service.run("promote", "--drop")
+            assert "what its reload cuts has not been measured" in promoted.stderr
+            assert service.backend() == {"name": "node-blue", "port": {"name": "rpc"}}
+            service.moved("blue")
+            service.run("rollback", "-y", "--drop")
+            service.moved("green")
+            service.run("cleanup", "-y")
+            counted(load, capsys, "Ingress, by a stand-in for its controller")
+        edit = '[{"op": "replace", "path": "/spec/rules/0/http/paths/0/backend/service/name", "value": "elsewhere"}]'
+        own.kubectl("patch", "-n", ns, "ingress", "node", "--type", "json", "-p", edit)
+        refused = service.run("traffic", "point", "green", "-y", expect=1)
+        assert "sends to neither colour; last changed by kubectl-patch" in refused.stderr
+        assert service.backend()["name"] == "elsewhere"
+        assert "-host * path / -> Service elsewhere" in service.run("traffic", "install", "-y").stdout
+        assert service.backend()["name"] == "node-green"
+        own.kubectl("delete", "-n", ns, "service", "node-blue")
+        refused = service.run("traffic", "install", "--live", "blue", "-y", expect=1)
+        assert "there is no Service 'node-blue'" in refused.stderr and service.backend()["name"] == "node-green"
+
+
+class CaddyPod(Colours):
+    """examples/kubernetes/caddy.yml in place of a Caddy beside the cluster: the example's paths and ports are the test's."""
+
+    def start(self, version="1.0.0"):
+        self.caddy.start = self.start_pod
+        return super().start(version)
+
+    def start_pod(self):
+        binary = server_path("caddy")
+        said = subprocess.run(["ldd", binary], capture_output=True, text=True, check=True).stdout
+        libraries = [f"{p}={p}" for p in re.findall(r"(/\S+) \(0x", said)]
+        image = self.cluster.image("caddy:1", ["/bin/caddy"], f"{binary}=/bin/caddy", *libraries)
+        data = self.caddy.dir / "data"
+        data.mkdir()
+        self.flag_dir.mkdir(exist_ok=True)
+        text = (ROOT / "examples/kubernetes/caddy.yml").read_text()
+        for ours, its in (("caddy:2.11.2", image), ("IfNotPresent", "Never"), ("/var/lib/changeover-flags", str(self.flag_dir)),
+                          ("/etc/caddy", str(self.caddy.dir)), ("/var/lib/caddy", str(data)), ("port: 2019", f"port: {self.admin_port}"),
+                          ("8080", str(self.front_port)), ("Seconds: 300", "Seconds: 5")):
+            assert ours in text, f"the example has no {ours}"
+            text = text.replace(ours, its)
+        self.cluster.kubectl("apply", "-n", self.ns, "-f", "-", input=text)
+        self.cluster.kubectl("wait", "-n", self.ns, "--for=condition=Available", "--timeout=60s", "deployment/changeover-caddy")
+
+
+def test_a_caddy_of_ones_own_in_a_pod_loses_nothing(own, ns, config, capsys):
+    """By its own address and by the Service that an Ingress would lead to: prepare, promote, rollback, cleanup."""
+    with CaddyPod(own, ns, config) as service:
+        service.start()
+        address = own.get("service", "-n", ns, "changeover-caddy")["spec"]["clusterIP"]
+        through = Load(service, 100)
+        through.url = f"http://{address}:{service.front_port}/"
+        with Load(service, 100) as load, through:
+            service.run("prepare", "-t", "2.0.0")
+            service.run("promote")
+            assert service.identity() == "blue"
+            service.run("rollback", "-y")
+            assert service.identity() == "green"
+            service.run("cleanup", "-y")
+            pods = own.get("pod", "-n", ns, "-l", "app=changeover-caddy")["items"]
+            assert [c["restartCount"] for p in pods for c in p["status"]["containerStatuses"]] == [0]
+            lost = counted(load, capsys, "Caddy in a pod")["lost"], counted(through, capsys, "through its Service")["lost"]
+        assert lost == (0, 0)
