@@ -138,6 +138,17 @@ def test_the_whole_job(service, capsys):
     assert result["sent"] > 500 and result["lost"] <= result["sent"] / 100
 
 
+def test_the_probe_counts_what_was_lost(service):
+    """By the front of the spec, on connections of its own, so that the drain waits for none of its; and the report has the warning."""
+    service.change_spec({"bake": "1s", "probe": {"body": ['{"jsonrpc":"2.0","id":1,"method":"getSlot"}'], "rate": 100, "baseline": "1s",
+                                                 "limits": {"max_lost": 100, "p99_ratio": 0, "max_gap_ms": 0}}})
+    service.run("prepare", "-t", "2.0.0")
+    promoted = service.run("promote")
+    service.moved("blue")
+    assert re.search(r"[0-9]+ requests.* lost", promoted.stderr), promoted.stderr
+    assert "only driver caddy loses nothing" in service.run("report").stdout
+
+
 def test_connections_that_stay_are_said_and_counted(service, capsys):
     """Clients that keep their connections stay at the old side: the drain names them, and only --drop cuts them."""
     service.run("prepare", "-t", "2.0.0")
