@@ -255,10 +255,19 @@ class Ingressed(Pods):
     backend some time after the Ingress changed, as that controller does it. What it loses says nothing of the real one."""
 
     def reach(self):
+        self.lead_to("elsewhere")  # of somebody else's: the first start takes nothing over
+        refused = self.run("start", "--version", "1.0.0", expect=None)
+        assert refused.returncode and "sends to neither colour; last changed by kubectl-patch" in refused.stderr, refused.stderr
+        assert self.backend()["name"] == "elsewhere"
+        self.lead_to("node-green")
         self.address, self.ended = "127.0.0.1", threading.Event()
         self.caddy.start()
         self.controller = threading.Thread(target=self.control)
         self.controller.start()
+
+    def lead_to(self, name):
+        edit = [{"op": "replace", "path": "/spec/rules/0/http/paths/0/backend/service/name", "value": name}]
+        self.cluster.kubectl("patch", "-n", self.ns, "ingress", self.name, "--type", "json", "-p", json.dumps(edit))
 
     def backend(self):
         return self.object("ingress", self.name)["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
@@ -299,8 +308,7 @@ def test_the_backend_of_an_ingress(own, ns, config, capsys):
             service.moved("green")
             service.run("cleanup", "-y")
             counted(load, capsys, "Ingress, by a stand-in for its controller")
-        edit = '[{"op": "replace", "path": "/spec/rules/0/http/paths/0/backend/service/name", "value": "elsewhere"}]'
-        own.kubectl("patch", "-n", ns, "ingress", "node", "--type", "json", "-p", edit)
+        service.lead_to("elsewhere")
         refused = service.run("traffic", "point", "green", "-y", expect=1)
         assert "sends to neither colour; last changed by kubectl-patch" in refused.stderr
         assert service.backend()["name"] == "elsewhere"
