@@ -103,8 +103,9 @@ def test_retire_keeps_everything_and_frees_the_names(service):
     zfs("destroy", f"{service.parent}/copy")
     zfs("destroy", f"{retired['ledger']}@theirs")
     zfs("set", f"mountpoint={service.dir}/look", f"{retired['accounts']}")
-    # setting a mount point mounts the children alone: their parent first
-    zfs("unmount", f"{retired['accounts']}/child")
+    # with OpenZFS 2.3 setting a mount point mounts the children alone: their parent first
+    if values(f"{retired['accounts']}/child", "mounted") == {"mounted": "yes"}:
+        zfs("unmount", f"{retired['accounts']}/child")
     zfs("mount", retired["accounts"])
     zfs("mount", f"{retired['accounts']}/child")
     assert digest(service.dir / "look") == data["accounts"]         # the child's file with it
