@@ -277,6 +277,7 @@ static int clone_frozen(struct cloning *c, struct err *err)
     if (flush(c, err) < 0)
         return -1;
     look_what_others_hold(c);
+    unseen_take(c->unseen, false); /* what there is to read by now takes no time in the pause */
     c->ceiling = sys_clock_mono() + most;
     if (c->e->runtime->freeze(&c->e->ctx, c->from, most, &fd, err) < 0) {
         c->ceiling = 0;

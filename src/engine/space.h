@@ -42,7 +42,8 @@ struct space_view {
 void space_print(const struct space_view *v, const char *upgrade, struct str *ret);
 void space_parse(const char *text, const char *upgrade, struct space_view *ret);
 
-/* The store that fills up first: by its rate, else the one with the least left. NULL: none. */
+/* The store that fills up first within a day by its rate; else the one with the least left. NULL:
+ * none. */
 const struct space_store *space_tightest(const struct space_view *v, const struct space_rate **ret);
 
 /* "12 GB free at '/srv/green/ledger' (volume ledger of green), 1.2 MB/s less (green 1 MB/s, blue

@@ -125,15 +125,20 @@ void space_parse(const char *text, const char *upgrade, struct space_view *ret)
         ret->rate[i] = rate_of(all, n, &ret->store[i]);
 }
 
+/* What will be full within a day comes first, the soonest of it; then what has the least left. */
+static bool tighter(const struct space_view *v, size_t i, size_t than)
+{
+    nsec_t a = v->rate[i].full_in, b = v->rate[than].full_in;
+    bool soon = a >= 0 && a < 24 * NSEC_HOUR, other = b >= 0 && b < 24 * NSEC_HOUR;
+    return soon != other ? soon : soon ? a < b : v->store[i].left < v->store[than].left;
+}
+
 const struct space_store *space_tightest(const struct space_view *v, const struct space_rate **ret)
 {
     size_t best = 0;
-    for (size_t i = 1; i < v->n; i++) {
-        nsec_t a = v->rate[i].full_in, b = v->rate[best].full_in;
-        bool sooner = a >= 0 && (b < 0 || a < b);
-        if (sooner || (a < 0 && b < 0 && v->store[i].left < v->store[best].left))
+    for (size_t i = 1; i < v->n; i++)
+        if (tighter(v, i, best))
             best = i;
-    }
     *ret = v->n ? &v->rate[best] : NULL;
     return v->n ? &v->store[best] : NULL;
 }

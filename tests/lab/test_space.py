@@ -110,7 +110,11 @@ def test_live_writes_on_until_the_floors_act_and_never_finds_the_pool_full(small
             wait_for(lambda: service.state() in ("rolled-back", "cleaning", "steady"), "the guard to stop the standby", 180)
             assert service.pid("blue") == 0
             stopped = writer.written
-            wait_for(lambda: service.state() == "steady", "the guard to destroy the clone", 180)
+            try:
+                wait_for(lambda: service.state() == "steady", "the guard to destroy the clone", 180)
+            except AssertionError as e:
+                raise AssertionError(f"{e}; {writer.written} MB written, {service.number('green', 'available') >> 20} MB available, "
+                                     f"{service.status()}\n{(service.dir / 'state/node/guard.log').read_text()}") from e
             assert writer.written > stopped, "live wrote on while the standby was stopped"
             writer.rate = 40
             writer.on(60, 300)

@@ -103,6 +103,9 @@ static void a_limit_is_said_to_be_one(void **state)
     space_words(s, r, "?", words, sizeof(words));
     assert_string_equal(words, "3.0 GB left under the refquota of blue's volume accounts, 1.0 MB/s "
                                "less: full in 50 m at this rate");
+    /* But one that hardly has anything left comes before one that is full in some days. */
+    v.rate[1].full_in = 30 * NSEC_HOUR;
+    assert_ptr_equal(space_tightest(&v, &r), &v.store[0]);
 }
 
 static void reads_what_zfs_says(void **state)
