@@ -249,7 +249,6 @@ int storage_tree_begin(const struct driver_ctx *ctx, const struct spec_volume *s
     return sentinel_write(dst->path, &owner, err); /* what the progress counts towards */
 }
 
-/* One pass, the first of this process or a further one, verified if the spec asks for it. */
 /* What was cloned and how fast; further passes are over what changed. */
 static void say_cloned(const struct tree_options *o, const char *volume,
                        const struct tree_result *res)
@@ -264,6 +263,7 @@ static void say_cloned(const struct tree_options *o, const char *volume,
                          seconds > 0 ? (uint64_t)((double)res->bytes / seconds) : res->bytes));
 }
 
+/* One pass, the first of this process or a further one, verified if the spec asks for it. */
 static int pass(const struct spec_volume *src, const struct spec_volume *dst,
                 const struct tree_options *o, struct err *err)
 {
