@@ -258,6 +258,16 @@ static int frozen_pass(struct cloning *c, struct err *err)
     return pass_over(c, PASS_CLONE, err);
 }
 
+/* Then the moment is the command's, not the freeze's. */
+static bool has_before_command(const struct cloning *c)
+{
+    const struct spec *from = c->e->ctx.side[c->from];
+    bool any = false;
+    for (size_t i = 0; i < from->volumes_n; i++)
+        any |= from->volumes[i].before_snapshot.argv.n > 0;
+    return any;
+}
+
 static int flush(struct cloning *c, struct err *err)
 {
     for (size_t i = 0; i < target(c)->volumes_n; i++) {
@@ -278,6 +288,8 @@ static int clone_frozen(struct cloning *c, struct err *err)
         return -1;
     look_what_others_hold(c);
     unseen_take(c->unseen, false); /* what there is to read by now takes no time in the pause */
+    if (!has_before_command(c) && hole_begin(c->e, err) < 0) /* the flush took its time */
+        return -1;
     c->ceiling = sys_clock_mono() + most;
     if (c->e->runtime->freeze(&c->e->ctx, c->from, most, &fd, err) < 0) {
         c->ceiling = 0;
