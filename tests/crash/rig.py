@@ -199,7 +199,12 @@ class Rig:
         for volume in self.service.spec["volumes"]:
             assert (d / live / volume / ".changeover").exists(), f"{what}: {live}'s {volume} is gone"
         known = {f"active-{live}", "README", "lock", "owner"}
-        left = {p.name for p in self.service.flag_dir.iterdir()} - known
-        assert not left, f"{what}: {left} in the flag directory"
-        stray = [p for p in self.state_dir.rglob("*") if "tmp" in p.name]
-        assert not stray, f"{what}: {stray}"
+
+        def strays():
+            return [*({p.name for p in self.service.flag_dir.iterdir()} - known),
+                    *(str(p) for p in self.state_dir.rglob("*") if "tmp" in p.name)]
+
+        try:  # the guard may be writing its README at this very moment
+            wait_for(lambda: not strays(), "nothing else to be left", 5)
+        except AssertionError as e:
+            raise AssertionError(f"{what}: {strays()} left in the flag or the state directory") from e
