@@ -96,3 +96,14 @@ enum ice_end ice_thaw(const struct driver_ctx *ctx, int fd, nsec_t *ret_held)
     *ret_held = w.held;
     return !heard ? ICE_LOST : w.what == 'C' ? ICE_CEILING : ICE_ASKED;
 }
+
+int ice_ended(enum ice_end end, const char *what, struct err *err)
+{
+    if (end == ICE_ASKED)
+        return 0;
+    return err_set(err, ERR_TIMEOUT,
+                   end == ICE_CEILING
+                       ? "the freeze of %s reached its ceiling and was thawed before the end"
+                       : "the holder of the freeze of %s was killed: it was thawed early",
+                   what);
+}

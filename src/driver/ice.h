@@ -24,3 +24,6 @@ must_check int ice_freeze(const struct driver_ctx *ctx, const struct ice *ice, n
  * caller thaws by itself. */
 enum ice_end { ICE_ASKED, ICE_CEILING, ICE_LOST };
 enum ice_end ice_thaw(const struct driver_ctx *ctx, int fd, nsec_t *ret_held);
+
+/* 0: it was held until it was asked for. Else ERR_TIMEOUT, with what came first. */
+must_check int ice_ended(enum ice_end end, const char *what, struct err *err);

@@ -119,11 +119,5 @@ int process_thaw(const struct driver_ctx *ctx, enum colour c, int fd, nsec_t *re
         return -1;
     if (ret_held_ns)
         *ret_held_ns = held;
-    if (end == ICE_ASKED)
-        return 0;
-    return err_set(err, ERR_TIMEOUT,
-                   end == ICE_CEILING
-                       ? "the freeze of %s reached its ceiling and was thawed before the end"
-                       : "the holder of the freeze of %s was killed: it was thawed early",
-                   colour_name(c));
+    return ice_ended(end, colour_name(c), err);
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PROCESSES 1024
@@ -41,25 +42,56 @@ size_t kubernetes_processes(json_t *pods, struct proc_id *ids, size_t max)
     return n;
 }
 
-static int find(const struct driver_ctx *ctx, enum colour c, struct proc_id *ids, size_t *ret_n,
-                struct err *err)
+/* The uids of the colour's pods, with the processes of theirs that this machine sees. */
+struct found {
+    struct strv uids;
+    struct proc_id ids[PROCESSES];
+    size_t n;
+};
+
+static void found_free(struct found **f)
+{
+    strv_done(&(*f)->uids);
+    free(*f);
+}
+
+/* Whoever was forked meanwhile is in the same control group. */
+static void look_again(struct found *f)
+{
+    f->n = 0;
+    for (size_t i = 0; i < f->uids.n; i++)
+        f->n += of_pod(f->uids.v[i], f->ids + f->n, PROCESSES - f->n);
+}
+
+static int find(const struct driver_ctx *ctx, enum colour c, struct found *f, struct err *err)
 {
     cleanup_kubernetes struct kubernetes u = {0};
     cleanup_json json_t *deployment = NULL, *pods = NULL;
+    size_t i;
+    json_t *pod;
     if (kubernetes_open(ctx, c, KUBERNETES_PATIENCE, &u, err) < 0)
         return -1;
     /* as long as the pod lives that we know of, nobody needs to be asked */
-    *ret_n = *u.rec.pod ? of_pod(u.rec.pod, ids, PROCESSES) : 0;
-    if (*ret_n)
+    if (*u.rec.pod)
+        strv_add(&f->uids, u.rec.pod);
+    look_again(f);
+    if (f->n)
         return 0;
+    strv_done(&f->uids);
     if (kubernetes_deployment(&u, &deployment, err) < 0)
         return -1;
     if (!deployment)
         return 0;
     if (kubernetes_pods(&u, deployment, &pods, err) < 0)
         return -1;
-    *ret_n = kubernetes_processes(pods, ids, PROCESSES);
-    if (!*ret_n && json_array_size(pods)) {
+    json_array_foreach(pods, i, pod)
+    {
+        const char *uid = json_string_value(json_at(pod, "metadata.uid"));
+        if (uid && *uid)
+            strv_add(&f->uids, uid);
+    }
+    look_again(f);
+    if (!f->n && f->uids.n) {
         err_set(err, ERR_UNSUPPORTED,
                 "%s's processes cannot be seen from here: its pod runs on another machine, or in "
                 "another process namespace",
@@ -72,28 +104,24 @@ static int find(const struct driver_ctx *ctx, enum colour c, struct proc_id *ids
 int kubernetes_pids(const struct driver_ctx *ctx, enum colour c, pid_t *pids, size_t max,
                     size_t *ret_n, struct err *err)
 {
-    cleanup_free struct proc_id *ids = x_alloc(PROCESSES * sizeof(*ids));
-    size_t n = 0;
-    if (find(ctx, c, ids, &n, err) < 0)
+    cleanup(found_free) struct found *f = x_alloc(sizeof(*f));
+    if (find(ctx, c, f, err) < 0)
         return -1;
-    for (size_t i = 0; i < n && i < max; i++)
-        pids[i] = ids[i].pid;
-    *ret_n = n < max ? n : max;
+    for (size_t i = 0; i < f->n && i < max; i++)
+        pids[i] = f->ids[i].pid;
+    *ret_n = f->n < max ? f->n : max;
     return 0;
 }
 
 /* --- standing still --------------------------------------------------------------------------- */
 
-struct freezing {
-    struct proc_id ids[PROCESSES];
-    size_t n;
-};
-
+/* Until a look finds nobody who runs: a process may fork between the look and its SIGSTOP. */
 static int stop_each(void *ctx, nsec_t until)
 {
-    struct freezing *f = ctx;
-    for (bool all = false; !all;) {
-        all = true;
+    struct found *f = ctx;
+    for (;;) {
+        bool all = true;
+        look_again(f);
         for (size_t i = 0; i < f->n; i++) {
             struct sys_task t;
             if (!sys_task_read(f->ids[i].pid, &t) || strchr("TZX", t.state))
@@ -102,20 +130,21 @@ static int stop_each(void *ctx, nsec_t until)
             if (sys_proc_signal(f->ids[i], SIGSTOP) < 0)
                 return -1;
         }
-        if (!all && sys_clock_mono() >= until) {
-            errno = ETIMEDOUT;
+        if (all && f->n < PROCESSES)
+            return 0;
+        if (f->n == PROCESSES || sys_clock_mono() >= until) {
+            errno = f->n == PROCESSES ? E2BIG : ETIMEDOUT;
             return -1;
         }
-        if (!all)
-            sys_sleep(NSEC_MS);
+        sys_sleep(NSEC_MS);
     }
-    return 0;
 }
 
 static int go_on_each(void *ctx)
 {
-    struct freezing *f = ctx;
+    struct found *f = ctx;
     int failed = 0;
+    look_again(f);
     for (size_t i = f->n; i-- > 0;) {
         struct sys_task t;
         if (sys_task_read(f->ids[i].pid, &t) && t.state == 'T' &&
@@ -129,8 +158,8 @@ static int go_on_each(void *ctx)
 int kubernetes_freeze(const struct driver_ctx *ctx, enum colour c, nsec_t ceiling, int *ret_fd,
                       struct err *err)
 {
-    cleanup_free struct freezing *f = x_alloc(sizeof(*f));
-    if (find(ctx, c, f->ids, &f->n, err) < 0) {
+    cleanup(found_free) struct found *f = x_alloc(sizeof(*f));
+    if (find(ctx, c, f, err) < 0) {
         err_ctx(err, "freeze");
         return err->code == ERR_UNSUPPORTED
                    ? err_hint(err, "run changeover on the node, as root; or write `consistency: "
@@ -149,22 +178,24 @@ int kubernetes_freeze(const struct driver_ctx *ctx, enum colour c, nsec_t ceilin
 int kubernetes_thaw(const struct driver_ctx *ctx, enum colour c, int fd, nsec_t *ret_held_ns,
                     struct err *err)
 {
-    cleanup_free struct freezing *f = x_alloc(sizeof(*f));
+    cleanup(found_free) struct found *f = x_alloc(sizeof(*f));
     enum ice_end end = ICE_ASKED;
     nsec_t held = 0;
-    struct err none = {0};
+    struct err why = {0};
     if (fd >= 0)
         end = ice_thaw(ctx, fd, &held);
-    /* by the helper it is done; this is for one that was killed, and for recovery */
-    if ((fd < 0 || end == ICE_LOST) && find(ctx, c, f->ids, &f->n, &none) == 0 && go_on_each(f) < 0)
-        return err_sys(err, ERR_FAILED, "let the frozen instance go on");
+    /* By the helper it is done; this is for one that was killed, and for recovery. What runs on
+     * another machine was never frozen by us. */
+    if (fd < 0 || end == ICE_LOST) {
+        if (find(ctx, c, f, &why) < 0 && why.code != ERR_UNSUPPORTED) {
+            if (err)
+                *err = why;
+            return err_ctx(err, "let %s go on", colour_name(c));
+        }
+        if (go_on_each(f) < 0)
+            return err_sys(err, ERR_FAILED, "let the frozen instance go on");
+    }
     if (ret_held_ns)
         *ret_held_ns = held;
-    if (end == ICE_ASKED)
-        return 0;
-    return err_set(err, ERR_TIMEOUT,
-                   end == ICE_CEILING
-                       ? "the freeze of %s reached its ceiling and was thawed before the end"
-                       : "the holder of the freeze of %s was killed: it was thawed early",
-                   colour_name(c));
+    return ice_ended(end, colour_name(c), err);
 }
