@@ -129,15 +129,19 @@ static void hold(void *ctx, uint64_t ino)
         seen_hold(c->seen[i], ino);
 }
 
-/* Whether some driver goes by what is held open: one that looks at files one by one. */
-static int looks_at_files(struct cloning *c, struct err *err)
+/* Whether its driver goes by what is held open: one that looks at files one by one. */
+static bool looks_at_files(const struct volume_pair *p)
 {
-    const unsigned at_once = STORAGE_AT_ONCE | STORAGE_INSTANT | STORAGE_NO_DATA;
+    return !(p->ops->caps & (STORAGE_AT_ONCE | STORAGE_INSTANT | STORAGE_NO_DATA));
+}
+
+static int any_looks_at_files(struct cloning *c, struct err *err)
+{
     for (size_t i = 0; i < target(c)->volumes_n; i++) {
         struct volume_pair p;
         if (volume_pair_of(c->e, c->s, i, &p, err) < 0)
             return -1;
-        if (!(p.ops->caps & at_once))
+        if (looks_at_files(&p))
             return 1;
     }
     return 0;
@@ -146,7 +150,7 @@ static int looks_at_files(struct cloning *c, struct err *err)
 /* A store through a shared mapping may move no time: such files are cloned anew in each pass. */
 static int look_what_is_held(struct cloning *c, struct err *err)
 {
-    int files = looks_at_files(c, err);
+    int files = any_looks_at_files(c, err);
     if (files <= 0)
         return files;
     cleanup_free pid_t *pids = x_alloc(PROCESSES * sizeof(*pids));
@@ -398,7 +402,7 @@ static int remember(struct cloning *c, struct err *err)
         struct volume_pair p;
         if (volume_pair_of(c->e, c->s, i, &p, err) < 0)
             return -1;
-        if (!(p.ops->caps & (STORAGE_INSTANT | STORAGE_NO_DATA)))
+        if (looks_at_files(&p))
             unseen_add(c->unseen, p.src, c->seen[i], c->e->ctx.sink);
     }
     return 0;

@@ -270,13 +270,13 @@ int deployment_render(const json_t *template, const struct deployment_goal *g, j
         "kind", "Deployment", "metadata", "name", g->spec->runtime.kubernetes.name, "labels",
         labels, "annotations", notes, "spec", "selector", "matchLabels", match, "strategy", "type",
         "Recreate", "template", pod);
+    if (!out)
+        return err_set(err, ERR_USAGE, "the template has a text that is not UTF-8");
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         json_t *value = json_object_get(spec, keys[i]);
         if (value)
             json_object_set(json_object_get(out, "spec"), keys[i], value);
     }
-    if (!out)
-        return err_set(err, ERR_USAGE, "the template has a text that is not UTF-8");
     if (render_pod(json_object_get(pod, "spec"), g, err) < 0)
         return -1;
     *ret = TAKE(out);

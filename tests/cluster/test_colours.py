@@ -10,7 +10,6 @@ import tempfile
 
 import pytest
 
-from lib import rpcnode
 from lib.colours import PROGRAM, Colours, template
 from lib.kubernetes import account, pod
 from lib.load import Load
@@ -235,13 +234,7 @@ def test_no_container_is_started_again_by_its_stop(own, service):
 def test_an_adopted_deployment(own, ns, config):
     """Whatever it is called, and whoever made it."""
     with Colours(own, ns, config) as service:
-        rpcnode.init(service.network.ledger, service.network.accounts, 1, "1K", service.slots + 10)
-        service.network.start()
-        service.network.wait_health()
-        for volume in ("ledger", "accounts"):
-            (service.dir / "green" / volume).mkdir(parents=True)
-        (service.dir / "blue").mkdir()
-        rpcnode.init(service.dir / "green/ledger", service.dir / "green/accounts", service.files, service.size, service.slots)
+        service.make_green()
         text = json.dumps(service.template).replace("${version}", "1.0.0").replace("${identity}", f"{service.dir}/green.json")
         for name, port in service.ports["green"].items():
             text = text.replace("${port.%s}" % name, str(port)).replace("${port.%s.first}" % name, str(port).split("-")[0])

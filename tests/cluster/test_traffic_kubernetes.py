@@ -8,7 +8,6 @@ import threading
 
 import pytest
 
-from lib import rpcnode
 from lib.caddy import ROOT, server_path
 from lib.colours import Colours
 from lib.kubernetes import account
@@ -48,13 +47,7 @@ class Routed:
         self.cluster.kubectl("apply", "-n", self.ns, "-f", "-", input=text)
 
     def begin(self, version="1.0.0"):
-        rpcnode.init(self.network.ledger, self.network.accounts, 1, "1K", self.slots + 10)
-        self.network.start()
-        self.network.wait_health()
-        for volume in ("ledger", "accounts"):
-            (self.dir / "green" / volume).mkdir(parents=True)
-        (self.dir / "blue").mkdir()
-        rpcnode.init(self.dir / "green/ledger", self.dir / "green/accounts", self.files, self.size, self.slots)
+        self.make_green()
         self.manifests()
         self.reach()
         self.change_spec({"traffic": {"site": self.url}})

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 
-from lib import rpcnode
 from lib.caddy import each_caddy
 from lib.service import Service
 from lib.waiting import wait_for
@@ -189,13 +188,7 @@ def test_an_older_block_is_refused_before_anything_is_stopped():
 def test_without_a_proxy_nobody_can_wait():
     with make() as service:
         service.change_spec({"traffic": {"driver": "none"}})
-        rpcnode.init(service.network.ledger, service.network.accounts, 1, "1K", service.slots + 10)
-        service.network.start()
-        service.network.wait_health()
-        for volume in ("ledger", "accounts"):
-            (service.dir / "green" / volume).mkdir(parents=True)
-        (service.dir / "blue").mkdir()
-        rpcnode.init(service.dir / "green/ledger", service.dir / "green/accounts", 20, "256K", service.slots)
+        service.make_green()
         service.run("start", "--version", "1.0.0")
         service.run("prepare", "-t", "2.0.0")
         said = service.run("promote", expect=1).stderr

@@ -185,8 +185,8 @@ class Service:
             out.append(f"--- {path}\n{path.read_text(errors='replace')[-1500:]}")
         return "\n".join(out)
 
-    def start(self, version="1.0.0"):
-        """Network, green's data, green's first start, Caddy with our block."""
+    def make_green(self):
+        """The network, and green's data; nothing of the service runs."""
         rpcnode.init(self.network.ledger, self.network.accounts, 1, "1K", self.slots + 10)
         self.network.start()
         self.network.wait_health()
@@ -194,6 +194,10 @@ class Service:
             (self.dir / "green" / volume).mkdir(parents=True)
         (self.dir / "blue").mkdir()
         rpcnode.init(self.dir / "green/ledger", self.dir / "green/accounts", self.files, self.size, self.slots)
+
+    def start(self, version="1.0.0"):
+        """Network, green's data, green's first start, Caddy with our block."""
+        self.make_green()
         self.run("start", "--version", version)
         self.caddy.start()
         self.run("traffic", "install", "-y")

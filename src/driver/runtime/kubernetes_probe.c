@@ -161,11 +161,10 @@ json_t *kubernetes_probe_spec(json_t *pod, json_t *container, const char *node)
     return spec;
 }
 
-static bool is_data(const struct kubernetes *u, json_t *pod, const char *volume)
+static bool is_data(json_t *pod, const char *volume)
 {
     size_t i;
     json_t *v;
-    (void)u;
     json_array_foreach(json_object_get(pod, "volumes"), i, v)
     {
         if (!str_eq(json_string_value(json_object_get(v, "name")), volume))
@@ -196,12 +195,12 @@ json_t *kubernetes_probe_service(struct kubernetes *u, json_t *pod, const char *
     json_t *mounts = json_object_get(c, "volumeMounts"), *volumes = json_array();
     json_array_foreach(json_object_get(service, "volumeMounts"), i, v)
     {
-        if (argv && !is_data(u, pod, json_string_value(json_object_get(v, "name"))))
+        if (argv && !is_data(pod, json_string_value(json_object_get(v, "name"))))
             json_array_append(mounts, v);
     }
     json_array_foreach(json_object_get(pod, "volumes"), i, v)
     {
-        if (argv && !is_data(u, pod, json_string_value(json_object_get(v, "name"))))
+        if (argv && !is_data(pod, json_string_value(json_object_get(v, "name"))))
             json_array_append(volumes, v);
     }
     json_t *spec = kubernetes_probe_spec(pod, c, node);

@@ -23,7 +23,7 @@ struct traffic_facts {
  * websockets are those of the colour's ports, and every open connection is a foreign one. */
 struct traffic_load {
     bool listed;    /* the colour's upstream is configured (absent is not drained); without a proxy:
-                       its    listener is on this machine, so that its connections can be seen */
+                       its listener is on this machine, so that its connections can be seen */
     int requests;   /* HTTP in flight through the proxy */
     int websockets; /* open through the proxy */
     int foreign;    /* connections to the colour's ports that are not the proxy's own */
