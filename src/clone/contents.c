@@ -169,3 +169,13 @@ bool run_copy_cached(struct run *r, struct run_scratch *s, const struct run_file
     copied(r, n);
     return true;
 }
+
+bool run_keep_late(struct run *r, struct run_scratch *s, const struct run_file *f)
+{
+    if (!r->late || f->node.size > SMALL_COPY || f->node.locked ||
+        sys_xattr_list(f->src, "", s->keys, RUN_XATTRS) > 0 ||
+        !late_keep(r->late, f->src, &f->node, f->path))
+        return false;
+    copied(r, f->node.size);
+    return true;
+}

@@ -164,6 +164,8 @@ static int fill_over(struct run *r, struct run_scratch *s, struct run_dir *d, co
                      struct run_file *f, struct err *err)
 {
     struct sys_node now;
+    if (run_keep_late(r, s, f))
+        return 1;
     cleanup_fd int dst = sys_tree_open(d->dst, name, O_WRONLY | O_NONBLOCK, 0);
     f->dst = dst;
     if (dst < 0 || sys_node_at(dst, "", &now) < 0 || !S_ISREG(now.mode) ||

@@ -52,6 +52,7 @@ struct run {
     bool copy_range;                   /* the file system may share blocks, or copy by itself */
     uint64_t dst_magic;
     struct links *links;
+    struct late *late;           /* small files need only be read; NULL: written, too */
     struct run_scratch *scratch; /* one a thread */
     unsigned threads;
     nsec_t began;
@@ -96,6 +97,9 @@ must_check int run_contents(struct run *r, struct run_scratch *s, const struct r
 /* In the last pass somebody waits: then the bytes of a small file, if they need not be read from a
  * disk, are quicker than its blocks. False: not done. */
 bool run_copy_cached(struct run *r, struct run_scratch *s, const struct run_file *f);
+
+/* Or they are only read now. False: not done. */
+bool run_keep_late(struct run *r, struct run_scratch *s, const struct run_file *f);
 
 /* A file that somebody wrote to while it was copied is of no one moment: -1. */
 must_check int run_still_the_same(struct run *r, const struct run_file *f, struct err *err);

@@ -83,6 +83,7 @@ struct seen {
     unsigned passes;
     nsec_t took, worked;
     uint64_t bytes;
+    struct late *late;
 };
 
 struct seen *seen_new(void)
@@ -103,6 +104,7 @@ void seen_free(struct seen *s)
     map_done(&s->let_go);
     map_done(&s->dirs);
     map_done(&s->dirs_now);
+    late_free(s->late);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -140,6 +142,13 @@ void seen_told(struct seen *s)
 void seen_told_lost(struct seen *s)
 {
     s->lost = true;
+}
+
+struct late *seen_late(struct seen *s, size_t bytes)
+{
+    if (!s->late && bytes)
+        s->late = late_new(bytes);
+    return s->late;
 }
 
 unsigned seen_passes(const struct seen *s)

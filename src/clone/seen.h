@@ -11,6 +11,7 @@
  * mapping moves the ctime. */
 #pragma once
 
+#include "clone/late.h"
 #include "sys/tree.h"
 
 struct seen;
@@ -32,6 +33,10 @@ void seen_forget(struct seen *s);
  * all of them were told since the last pass began; the next one looks at each. */
 void seen_told(struct seen *s);
 void seen_told_lost(struct seen *s);
+
+/* Where the last pass keeps what is written after it; made by the first who asks, of that size, and
+ * freed with `s`. bytes 0: NULL if nobody has made it. */
+struct late *seen_late(struct seen *s, size_t bytes);
 
 unsigned seen_passes(const struct seen *s); /* whole ones so far */
 nsec_t seen_took(const struct seen *s);     /* the last of them; 0: none yet */

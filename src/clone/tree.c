@@ -264,6 +264,19 @@ static int can_tell_pressure(const struct run *r, struct err *err)
     return err_hint(err, "this kernel does not tell it (PSI): use a limit of the rate instead");
 }
 
+/* What an earlier pass has kept, though its source went on too soon for it to be the last, is
+ * written: that pass was whole, and the next ones take its word. */
+static int take_late(struct run *r, struct err *err)
+{
+    const struct tree_options *o = r->o;
+    struct late *kept = o->seen ? seen_late(o->seen, 0) : NULL;
+    if (late_any(kept) && late_write(kept, r->dst_top, r->dst, err) < 0)
+        return -1;
+    if (r->refresh && o->seen && o->no_sync && !o->ahead)
+        r->late = seen_late(o->seen, o->late);
+    return 0;
+}
+
 static int walk(struct run *r, struct tree_result *ret, struct err *err)
 {
     struct sys_node top;
@@ -282,8 +295,16 @@ static int walk(struct run *r, struct tree_result *ret, struct err *err)
     r->dst_magic = sys_fs_magic(dst_top);
     r->copy_range =
         r->o->mode == TREE_COPY && may_share(r->dst_magic) && r->dst_magic == sys_fs_magic(src_top);
-    if (make_pass(r, ret, err) < 0)
+    if (take_late(r, err) < 0)
         return -1;
+    if (make_pass(r, ret, err) < 0) {
+        late_forget(r->late); /* the next pass looks at them again */
+        return -1;
+    }
+    if (late_any(r->late)) {
+        late_note(r->late, atomic_load(&r->files), all_bytes(r));
+        return 0;
+    }
     if (!r->o->no_sync && sys_fs_sync(dst_top) < 0)
         return err_sys(err, ERR_FAILED, "put '%s' on disk", r->dst);
     if (!r->o->owner || r->o->ahead || r->o->keep_mark)
@@ -336,14 +357,19 @@ int tree_refresh(const char *src, const char *dst, const struct tree_options *o,
     return ok;
 }
 
-int tree_settle(const char *dst, const struct sentinel *owner, struct err *err)
+int tree_settle(const char *dst, const struct sentinel *owner, struct seen *seen, struct err *err)
 {
     struct sentinel want = *owner, found;
+    struct late *late = seen ? seen_late(seen, 0) : NULL;
     want.state = 0;
     if (sentinel_check(dst, &want, err) < 0 || sentinel_read(dst, &found, err) < 0)
         return -1;
     if (found.state == SENTINEL_READY || found.state == SENTINEL_LIVE)
         return 0;
+    if (late_any(late) && found.state == SENTINEL_CLONING) {
+        found.state = SENTINEL_COPIED;
+        late_noted(late, &found.files, &found.bytes);
+    }
     if (found.state != SENTINEL_COPIED || !sentinel_this_boot(&found)) {
         err_set(err, ERR_FAILED, "'%s' is no finished clone: it is marked '%s'%s", dst,
                 sentinel_state_name(found.state),
@@ -354,6 +380,8 @@ int tree_settle(const char *dst, const struct sentinel *owner, struct err *err)
     }
     struct sys_node top;
     cleanup_fd int fd = sys_tree_top(dst, false);
+    if (fd >= 0 && late_any(late) && late_write(late, fd, dst, err) < 0)
+        return -1;
     if (fd < 0 || sys_node_at(fd, "", &top) < 0 || sys_fault_point("clone/settle") < 0 ||
         sys_fs_sync(fd) < 0)
         return err_sys(err, ERR_FAILED, "put '%s' on disk", dst);

@@ -42,6 +42,8 @@ struct tree_options {
     bool ahead;        /* not the last pass: SRC is being written to (as live_source), DST stays
                           "cloning". Written out to disk, since the last one is in a hurry */
     bool no_sync; /* leave the wait for the disk to tree_settle(): the source may be thawed first */
+    size_t late;  /* with no_sync and `seen`: so much memory for small files that are only read, and
+                     written by tree_settle() */
     uint64_t rate_limit;      /* bytes copied a second, 0: none */
     unsigned pressure;        /* per cent of the time in which something of this machine may stand
                                  still for its disk or for memory: above it the clone waits, nine
@@ -76,18 +78,20 @@ must_check int tree_begin(const char *src, const char *dst, const struct tree_op
 
 /* Pre:   SRC is a directory (NULL: DST becomes an empty one); DST is absent (its parent exists),
  * empty, or marked as `owner`'s. Post:  DST holds SRC, is on disk (syncfs) and marked "ready"; with
- * no_sync: marked "copied". On -1: DST is absent, as it was, or marked "cloning"; nothing else has
- * changed. Again: after a crash, see `resume`. A finished clone of the same upgrade (ready, or
- * copied in this boot): ERR_EXISTS, untouched (an instance may have run on it). Blocks: as long as
- * it takes; cancel() ends it. Errors: ERR_FOREIGN (DST is somebody's), ERR_UNSUPPORTED (reflink, or
- * an attribute that DST cannot keep), ERR_INTERRUPTED, ERR_FAILED (with errno in err->sys; ENOSPC
- * says how much is missing). */
+ * no_sync: marked "copied"; with files in o->seen's memory: still "cloning". On -1: DST is absent,
+ * as it was, or marked "cloning"; nothing else has changed. Again: after a crash, see `resume`. A
+ * finished clone of the same upgrade (ready, or copied in this boot): ERR_EXISTS, untouched (an
+ * instance may have run on it). Blocks: as long as it takes; cancel() ends it. Errors: ERR_FOREIGN
+ * (DST is somebody's), ERR_UNSUPPORTED (reflink, or an attribute that DST cannot keep),
+ * ERR_INTERRUPTED, ERR_FAILED (with errno in err->sys; ENOSPC says how much is missing). */
 must_check int tree_clone(const char *src, const char *dst, const struct tree_options *o,
                           struct tree_result *ret, struct err *err);
 
-/* Puts a finished clone on disk and marks it "ready". Already so: 0. ERR_FAILED: not finished, or
- * copied in an earlier boot, so that nobody knows what of it reached the disk: clone again. */
-must_check int tree_settle(const char *dst, const struct sentinel *owner, struct err *err);
+/* Writes what the last pass of `seen` (may be NULL) has only read, puts the finished clone on disk
+ * and marks it "ready". Already so: 0. ERR_FAILED: not finished, or copied in an earlier boot, so
+ * that nobody knows what of it reached the disk: clone again. */
+must_check int tree_settle(const char *dst, const struct sentinel *owner, struct seen *seen,
+                           struct err *err);
 
 /* A further pass: makes DST, which the passes behind o->seen have made, equal to SRC again: clones
  * what seen_unchanged() does not vouch for, removes what has vanished. o->owner must match DST's

@@ -113,7 +113,7 @@ static int pass_over(struct cloning *c, enum pass pass, struct err *err)
         int r = pass == PASS_BEGIN   ? p.ops->begin(&c->ctx, p.src, p.dst, to, err)
                 : pass == PASS_AHEAD ? p.ops->ahead(&c->ctx, p.src, p.dst, to, seen, err)
                 : pass == PASS_CLONE ? p.ops->clone(&c->ctx, p.src, p.dst, to, seen, err)
-                                     : p.ops->settle(&c->ctx, p.dst, to, err);
+                                     : p.ops->settle(&c->ctx, p.dst, to, seen, err);
         if (r < 0)
             return err_ctx(err, "volume %s", target(c)->volumes[i].name);
     }

@@ -1,7 +1,7 @@
 /* busy A B -- PROGRAM ...: writes known patterns below A and B at full speed, and becomes PROGRAM.
  *
  * Each pattern has one order over both directories, so that a copy of them tells whether it is of
- * one moment. Three writers: stores into shared mappings, write(2), and names. They end with us. */
+ * one moment. Writers: stores into shared mappings, write(2), and names. They end with us. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
@@ -77,6 +77,18 @@ static void writes(void)
     }
 }
 
+/* Files so small that a pass may only read them: number n is all that file n % FILES holds, but for
+ * its tail. */
+static void small(void)
+{
+    for (uint64_t n = 0;; n++) {
+        int fd = opened("small", n % FILES);
+        if (pwrite(fd, &n, sizeof(n), 0) != sizeof(n))
+            fail("pwrite");
+        close(fd);
+    }
+}
+
 /* As store(), but each mapping lives for one store only; what is read first is mapped by that, so
  * that on tmpfs the store is no fault and moves no time. */
 static void brief(void)
@@ -118,8 +130,8 @@ int main(int argc, char **argv)
         return 2;
     dirs[0] = argv[1];
     dirs[1] = argv[2];
-    static void (*const writers[])(void) = {store, brief, writes, names};
-    for (unsigned i = 0; i < 4 && strstr(argv[1], "/green/"); i++)
+    static void (*const writers[])(void) = {store, brief, writes, small, names};
+    for (unsigned i = 0; i < 5 && strstr(argv[1], "/green/"); i++)
         if (fork() == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             writers[i]();

@@ -1,4 +1,6 @@
 """A clone of an instance that writes at full speed is one moment of it, over all its volumes; without the freeze it is not."""
+import contextlib
+import json
 import os
 import pathlib
 import re
@@ -93,16 +95,23 @@ def test_without_the_freeze_it_is_not(busy, place, driver, request):
     assert "was paused" not in said
 
 
+@contextlib.contextmanager
+def at_work(busy, place, driver, **spec):
+    """A service whose green writes below `place`."""
+    make_data(place / "green")
+    (place / "blue").mkdir()
+    with Service() as service:
+        command = [str(busy), "${volume.first}", "${volume.second}", "--", *service.spec["runtime"]["command"]]
+        volumes = {name: {"driver": driver, "path": f"{place}/${{colour}}/{name}"} for name in ("first", "second")}
+        service.change_spec({"volumes": volumes, "runtime": {"command": command}, **spec})
+        service.start()
+        yield service
+
+
 def test_at_the_ceiling_it_runs_again_and_another_pass_follows(busy, tmpfs):
     """The tool stands still in the pause until the ceiling has thawed green: that clone is of no one moment, and not kept."""
-    make_data(tmpfs / "green")
-    (tmpfs / "blue").mkdir()
-    with Service() as service:
+    with at_work(busy, tmpfs, "copy", freeze={"max": "3s"}) as service:
         marker = service.dir / "fired"
-        command = [str(busy), "${volume.first}", "${volume.second}", "--", *service.spec["runtime"]["command"]]
-        volumes = {name: {"driver": "copy", "path": f"{tmpfs}/${{colour}}/{name}"} for name in ("first", "second")}
-        service.change_spec({"volumes": volumes, "runtime": {"command": command}, "freeze": {"max": "3s"}})
-        service.start()
         tool = subprocess.Popen(service.argv("prepare", "-t", "2.0.0"), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                 text=True, env={**os.environ, "CHANGEOVER_FAULT": f"stop@clone:frozen@{marker}"})
         try:
@@ -117,3 +126,15 @@ def test_at_the_ceiling_it_runs_again_and_another_pass_follows(busy, tmpfs):
         assert tool.returncode == 0, said
         assert "green was thawed at freeze.max: another pass" in said, said
         assert broken(tmpfs / "blue") == []
+
+
+def test_killed_after_the_pause_with_files_that_were_only_read(busy, xfs):
+    """They were in the tool's memory: the clone is made anew, of another moment."""
+    with at_work(busy, xfs, "reflink") as service:
+        marker = service.dir / "fired"
+        killed = service.run("prepare", "-t", "2.0.0", expect=None, env={"CHANGEOVER_FAULT": f"kill@clone/late@{marker}"})
+        assert marker.exists() and killed.returncode == -signal.SIGKILL, killed.stderr
+        assert json.loads((xfs / "blue/first/.changeover").read_text())["state"] == "cloning"
+        service.run("resume")
+        assert service.state() == "prepared"
+        assert broken(xfs / "blue") == []

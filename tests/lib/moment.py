@@ -18,6 +18,7 @@ def make_data(green):
     for i in range(FILES):
         for kind in ("stored", "brief", "written"):
             place(green, kind, i).write_bytes(bytes(SLOTS // FILES * STRIDE))
+        place(green, "small", i).write_bytes(bytes(4096))
     for i in range(BALLAST):
         (green / "first" / f"ballast.{i}").write_bytes(b"ballast " * 512)
     for name in "xy":                       # the same size and time, so that only their place tells them apart
@@ -30,16 +31,17 @@ def make_data(green):
 def numbers(blue, kind):
     """What the slots hold, and what they must hold if the largest of them is the latest."""
     files = [place(blue, kind, i).read_bytes() for i in range(FILES)]
-    found = [struct.unpack_from("<Q", files[i % FILES], i // FILES * STRIDE)[0] for i in range(SLOTS)]
+    slots = FILES if kind == "small" else SLOTS
+    found = [struct.unpack_from("<Q", files[i % FILES], i // FILES * STRIDE)[0] for i in range(slots)]
     last = max(found)
     assert last > 10 * SLOTS, f"nobody wrote: {kind} {found}"
-    return found, [last - (last - i) % SLOTS for i in range(SLOTS)]
+    return found, [last - (last - i) % slots for i in range(slots)]
 
 
 def broken(blue):
     """How the clone fails to be one moment; empty if it is one."""
     out = []
-    for kind in ("stored", "brief", "written"):
+    for kind in ("stored", "brief", "written", "small"):
         found, expected = numbers(blue, kind)
         if found != expected:
             out.append(f"{kind}: {found}, not {expected}")

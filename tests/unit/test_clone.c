@@ -216,15 +216,15 @@ static void without_resume_it_begins_again(void **state)
     struct sentinel s;
     OK(sentinel_read("dst", &s, &err), err);
     assert_int_equal(s.state, SENTINEL_COPIED);
-    OK(tree_settle("dst", &owner, &err), err);
-    OK(tree_settle("dst", &owner, &err), err);
+    OK(tree_settle("dst", &owner, NULL, &err), err);
+    OK(tree_settle("dst", &owner, NULL, &err), err);
     OK(sentinel_read("dst", &s, &err), err);
     assert_int_equal(s.state, SENTINEL_READY);
     /* copied, and then the power went: nobody knows what of it is on disk */
     s.state = SENTINEL_COPIED;
     snprintf(s.boot, sizeof(s.boot), "another");
     OK(sentinel_write("dst", &s, &err), err);
-    assert_int_equal(tree_settle("dst", &owner, &err), -1);
+    assert_int_equal(tree_settle("dst", &owner, NULL, &err), -1);
     OK(tree_clone("src", "dst", &o, &res, &err), err);
     assert_int_equal(res.reused, 0);
 }

@@ -114,7 +114,7 @@ static int clones_and_settles(const struct storage_ops *ops)
     CHECK(ops->begin(&s.ctx, &s.src, &s.dst, BLUE, &err) == 0);
     CHECK(ops->inspect(&s.ctx, &s.src, &s.dst, BLUE, false, &f, &err) == 0);
     CHECK(f.exists && f.owner == OWNER_OURS && !f.complete && strcmp(f.upgrade_id, "u1") == 0);
-    CHECK(ops->settle(&s.ctx, &s.dst, BLUE, &err) < 0);
+    CHECK(ops->settle(&s.ctx, &s.dst, BLUE, NULL, &err) < 0);
     CHECK(run_ok("echo left-over > blue/left; mkdir -p blue/sub/deep") == 0); /* interrupted */
     CHECK(ops->clone(&s.ctx, &s.src, &s.dst, BLUE, NULL, &err) == 0);
     CHECK(kept(ops) == 0 && access("blue/left", F_OK) < 0);
@@ -122,8 +122,8 @@ static int clones_and_settles(const struct storage_ops *ops)
           !f.complete);
     CHECK((ops->caps & (STORAGE_NO_DATA | STORAGE_AT_ONCE)) ||
           (s.seen.progress && s.seen.done == s.seen.total));
-    CHECK(ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0 &&
-          ops->settle(&s.ctx, &s.dst, BLUE, &err) == 0);
+    CHECK(ops->settle(&s.ctx, &s.dst, BLUE, NULL, &err) == 0 &&
+          ops->settle(&s.ctx, &s.dst, BLUE, NULL, &err) == 0);
     CHECK(sentinel_read("blue", &mark, &err) == 0 && mark.state == SENTINEL_READY);
     CHECK(ops->space(&s.ctx, &s.src, GREEN, UINT64_MAX, &left, &err) == 0 &&
           ops->space(&s.ctx, &s.dst, BLUE, 0, &other, &err) == 0);
@@ -282,7 +282,7 @@ static void reflink_says_where_it_cannot(void **state)
     assert_ptr_equal(storage_find(&s.dst, &s.dst, &err), &storage_empty);
     assert_int_equal(storage_empty.begin(&s.ctx, &s.dst, &s.dst, BLUE, &err), 0);
     assert_int_equal(storage_empty.clone(&s.ctx, &s.dst, &s.dst, BLUE, NULL, &err), 0);
-    assert_int_equal(storage_empty.settle(&s.ctx, &s.dst, BLUE, &err), 0);
+    assert_int_equal(storage_empty.settle(&s.ctx, &s.dst, BLUE, NULL, &err), 0);
     assert_int_equal(storage_empty.destroy(&s.ctx, &s.dst, BLUE, &err), 0);
     assert_int_equal(storage_empty.inspect(&s.ctx, &s.dst, &s.dst, BLUE, true, &f, &err), 0);
     s.src.driver = "zsf";

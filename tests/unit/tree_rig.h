@@ -58,14 +58,19 @@ static unused void assert_same_tree(const char *a, const char *b)
             fail_msg("%s: %s", #call, (err).msg); \
     } while (0)
 
+static unused int set_up_in(void **state, const char *base)
+{
+    char *dir = x_asprintf("%s/changeover-clone-XXXXXX", base);
+    *state = dir;
+    return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
+}
+
 static unused int set_up(void **state)
 {
     const char *base = getenv("TMPDIR");
     if (!base)
         base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    char *dir = x_asprintf("%s/changeover-clone-XXXXXX", base);
-    *state = dir;
-    return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
+    return set_up_in(state, base);
 }
 
 static unused int tear_down(void **state)

@@ -369,7 +369,7 @@ static int btrfs_clone(const struct driver_ctx *ctx, const struct spec_volume *s
 }
 
 static int btrfs_settle(const struct driver_ctx *ctx, const struct spec_volume *dst,
-                        enum colour dst_colour, struct err *err)
+                        enum colour dst_colour, struct seen *seen, struct err *err)
 {
     cleanup_btrfs_place struct btrfs_place p = {.dir_fd = -1};
     if (btrfs_look(ctx, dst, dst_colour, &p, err) < 0 || btrfs_remove_staging(ctx, &p, err) < 0)
@@ -378,7 +378,7 @@ static int btrfs_settle(const struct driver_ctx *ctx, const struct spec_volume *
     if (fd < 0 || !p.subvolume || btrfs_mark_of(ctx, dst, dst_colour, fd, &p.sub) != BTRFS_OURS)
         return err_set(err, ERR_FAILED, "volume '%s': '%s' is no finished clone of this upgrade",
                        dst->name, dst->path);
-    return storage_tree_settle(ctx, dst, dst_colour, err);
+    return storage_tree_settle(ctx, dst, dst_colour, seen, err);
 }
 
 /* ---- adopt, forget ---- */

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define MEASURE_BUDGET (200 * NSEC_MS)
+#define LATE ((size_t)64 << 20) /* what all volumes of a service together keep until the thaw */
 
 struct sentinel storage_mark_of(const struct driver_ctx *ctx, const struct spec_volume *v,
                                 enum colour colour, bool upgrade)
@@ -292,6 +293,13 @@ int storage_tree_ahead(const struct driver_ctx *ctx, const struct spec_volume *s
     return pass(src, dst, &o, err);
 }
 
+/* Where a file is copied anyhow, nothing is gained; what is to be verified must be there. */
+static size_t late_of(const struct driver_ctx *ctx, const struct spec_volume *src,
+                      enum colour dst_colour, enum tree_mode mode)
+{
+    return mode == TREE_REFLINK && !src->verify ? LATE / ctx->side[dst_colour]->volumes_n : 0;
+}
+
 int storage_tree_clone(const struct driver_ctx *ctx, const struct spec_volume *src,
                        const struct spec_volume *dst, enum colour dst_colour, enum tree_mode mode,
                        struct seen *seen, struct err *err)
@@ -305,6 +313,7 @@ int storage_tree_clone(const struct driver_ctx *ctx, const struct spec_volume *s
     struct tree_options o = options(src, mode, &owner, &run);
     o.no_sync = true;
     o.seen = seen;
+    o.late = late_of(ctx, src, dst_colour, mode);
     if (seen) { /* somebody waits for it, and it is little */
         o.rate_limit = 0;
         o.pressure = 0;
@@ -321,10 +330,11 @@ int storage_tree_clone(const struct driver_ctx *ctx, const struct spec_volume *s
 }
 
 int storage_tree_settle(const struct driver_ctx *ctx, const struct spec_volume *dst,
-                        enum colour dst_colour, struct err *err)
+                        enum colour dst_colour, struct seen *seen, struct err *err)
 {
     struct sentinel owner = storage_mark_of(ctx, dst, dst_colour, true);
-    return tree_settle(dst->path, &owner, err) < 0 ? err_ctx(err, "volume '%s'", dst->name) : 0;
+    return tree_settle(dst->path, &owner, seen, err) < 0 ? err_ctx(err, "volume '%s'", dst->name)
+                                                         : 0;
 }
 
 int storage_tree_destroy(const struct driver_ctx *ctx, const struct spec_volume *dst,

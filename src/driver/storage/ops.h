@@ -81,17 +81,19 @@ typedef int storage_flush_fn(const struct driver_ctx *ctx, const struct spec_vol
  * marked "copied": complete, but not yet known to be on disk. On -1 dst is absent, or marked
  * "cloning" as ours. Again: a leftover of this upgrade is removed and made anew (a second point in
  * time never mixes with the first); a complete one (ready, or copied in this boot) is kept as it
- * is. Where a snapshot keeps the moment, it counts as copied, and settle makes the clone of it.
- * Blocks: as long as it takes, with progress events; polls ctx->poll. */
+ * is. With `seen`, some of it may be in its memory only, and dst still "cloning": settle, by this
+ * process, writes it. Where a snapshot keeps the moment, it counts as copied, and settle makes the
+ * clone of it. Blocks: as long as it takes, with progress events; polls ctx->poll. */
 typedef int storage_clone_fn(const struct driver_ctx *ctx, const struct spec_volume *src,
                              const struct spec_volume *dst, enum colour dst_colour,
                              struct seen *seen, struct err *err);
 
-/* Puts a clone on disk and marks it "ready": only then may an instance start on it. Already so: 0.
+/* Puts a clone on disk and marks it "ready": only then may an instance start on it. seen: clone's,
+ * else NULL. Already so: 0.
  * Not complete, or copied before a reboot (nobody knows what of it reached the disk): ERR_FAILED;
  * begin again. */
 typedef int storage_settle_fn(const struct driver_ctx *ctx, const struct spec_volume *dst,
-                              enum colour dst_colour, struct err *err);
+                              enum colour dst_colour, struct seen *seen, struct err *err);
 
 /* A clone was killed, and whoever held its freeze perhaps, too: what it has frozen of src's file
  * system goes on. NULL: the driver freezes none. */

@@ -395,7 +395,7 @@ static int finish_clone(const struct driver_ctx *ctx, struct zfs_pair *p, struct
 
 /* From here on it is mounted after a reboot. */
 static int zfs_settle(const struct driver_ctx *ctx, const struct spec_volume *dst,
-                      enum colour dst_colour, struct err *err)
+                      enum colour dst_colour, struct seen *seen, struct err *err)
 {
     struct zfs_pair p;
     const struct spec_volume *src = zfs_other_side(ctx, dst, dst_colour);
@@ -408,7 +408,7 @@ static int zfs_settle(const struct driver_ctx *ctx, const struct spec_volume *ds
     if ((zfs_is_volume(&p.to) && zfs_volume_settle(ctx, &p, err) < 0) ||
         (!on && zfs_change(ctx, ZFS_ARGS("set", "canmount=on", p.to.name), err) < 0))
         return err_ctx(err, "volume '%s'", dst->name);
-    return storage_tree_settle(ctx, dst, dst_colour, err);
+    return storage_tree_settle(ctx, dst, dst_colour, seen, err);
 }
 
 /* ---- adopt, forget ---- */
