@@ -55,12 +55,14 @@ static bool mount_line(char *line, const char *controller, char *mount, size_t s
     return point && snprintf(mount, size, "%s", point) < (int)size;
 }
 
-/* "6:freezer:/path" or "0::/path" */
-static void own_path(const char *controller, char *own, size_t size)
+/* "6:freezer:/path" or "0::/path"; "" for the top */
+static void path_of(pid_t pid, const char *controller, char *own, size_t size)
 {
     cleanup_str struct str text = {0};
+    char file[64];
     own[0] = '\0';
-    if (sys_file_read("/proc/self/cgroup", 65536, &text, NULL) < 0)
+    snprintf(file, sizeof(file), "/proc/%d/cgroup", (int)pid);
+    if (sys_file_read(file, 65536, &text, NULL) < 0)
         return;
     char *save = NULL;
     for (char *l = strtok_r(text.buf, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
@@ -83,7 +85,7 @@ static bool find_hierarchy(const char *controller, struct hierarchy *ret)
     char *save = NULL;
     for (char *l = strtok_r(text.buf, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
         if (mount_line(l, controller, ret->mount, sizeof(ret->mount))) {
-            own_path(controller, ret->own, sizeof(ret->own));
+            path_of(getpid(), controller, ret->own, sizeof(ret->own));
             return true;
         }
     return false;
@@ -243,6 +245,37 @@ void sys_cgroup_leave_unit(void)
     snprintf(parent, sizeof(parent), "%s/" PARENT, h.mount);
     if (make_below(parent, OUTLIVING, false, dir, sizeof(dir)))
         (void)put(dir, "cgroup.procs", self);
+}
+
+/* Up to the part of the path that has one of the words. */
+static bool cut_behind(char *path, const char *const *words)
+{
+    for (; *words; words++) {
+        char *found = strstr(path, *words);
+        if (found) {
+            found[strcspn(found, "/")] = '\0';
+            return true;
+        }
+    }
+    return false;
+}
+
+bool sys_cgroup_of(pid_t pid, const char *const *words, struct sys_cgroup *ret)
+{
+    static const char *const controllers[] = {NULL, "freezer"};
+    for (size_t i = 0; i < ARRAY_LEN(controllers); i++) {
+        struct hierarchy h;
+        char path[256];
+        *ret = (struct sys_cgroup){.v2 = !controllers[i]};
+        path_of(pid, controllers[i], path, sizeof(path));
+        if (cut_behind(path, words) && find_hierarchy(controllers[i], &h) &&
+            snprintf(ret->track, sizeof(ret->track), "%s%s", h.mount, path) <
+                (int)sizeof(ret->track) &&
+            has(ret->track, ret->v2 ? "cgroup.freeze" : "freezer.state"))
+            return true;
+    }
+    *ret = (struct sys_cgroup){0};
+    return false;
 }
 
 int sys_cgroup_join(const struct sys_cgroup *cg, pid_t pid)

@@ -19,10 +19,8 @@
 #define IOPRIO_WHO_PROCESS 1
 #define IOPRIO_CLASS_SHIFT 13
 
-bool sys_task_read(pid_t pid, struct sys_task *ret)
+static bool read_stat(const char *path, pid_t pid, struct sys_task *ret)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     cleanup_str struct str text = {0};
     if (sys_file_read(path, 4096, &text, NULL) < 0)
         return false;
@@ -41,6 +39,34 @@ bool sys_task_read(pid_t pid, struct sys_task *ret)
     ret->sid = sid;
     ret->start_ticks = start;
     return true;
+}
+
+bool sys_task_read(pid_t pid, struct sys_task *ret)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    return read_stat(path, pid, ret);
+}
+
+static int runs(void *ctx, const char *name)
+{
+    const char *dir = ctx;
+    char path[128];
+    struct sys_task t;
+    str_format(path, sizeof(path), "%s/%s/stat", dir, name);
+    return read_stat(path, 0, &t) && !strchr("TZX", t.state);
+}
+
+bool sys_task_stopped(pid_t pid)
+{
+    char dir[64];
+    struct sys_task t;
+    if (!sys_task_read(pid, &t))
+        return true;
+    if (!strchr("TZX", t.state))
+        return false;
+    str_format(dir, sizeof(dir), "/proc/%d/task", (int)pid);
+    return sys_dir_each(dir, runs, dir, NULL) <= 0;
 }
 
 struct each {

@@ -17,6 +17,10 @@ struct sys_task {
 
 bool sys_task_read(pid_t pid, struct sys_task *ret); /* false: no such process */
 
+/* Every thread of it is stopped (SIGSTOP and the like), or it is no more. The process's own state
+ * is its first thread's: others may still be in the middle of a write. */
+bool sys_task_stopped(pid_t pid);
+
 /* Every process, in no order; stops at the first non-zero return. */
 typedef int sys_task_fn(void *ctx, const struct sys_task *t);
 int sys_task_each(sys_task_fn *fn, void *ctx, struct err *err);

@@ -14,8 +14,10 @@
 #include "sys/portmap.h"
 #include "sys/proc.h"
 #include "sys/sockdiag.h"
+#include "sys/task.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -314,6 +316,54 @@ static void who_is_on_a_file_system_is_named(void **state)
     unlink(path);
 }
 
+static int held_by; /* the read end of a pipe: what it waits for in vfork's child */
+
+static void *wait_in_vfork(void *arg)
+{
+    char end;
+    if (vfork() == 0)
+        _exit(read(held_by, &end, 1) != 0);
+    return arg;
+}
+
+/* Its first thread is stopped at once, the second when it comes back from where it cannot be. */
+static void a_process_is_stopped_when_all_its_threads_are(void **state)
+{
+    (void)state;
+    int ends[2];
+    struct sys_task t;
+    assert_int_equal(pipe(ends), 0);
+    held_by = ends[0];
+    pid_t pid = fork();
+    if (pid == 0) {
+        pthread_t thread;
+        close(ends[1]);
+        if (pthread_create(&thread, NULL, wait_in_vfork, NULL) == 0)
+            for (;;)
+                pause();
+        _exit(1);
+    }
+    close(ends[0]);
+    nsec_t until = sys_clock_mono() + 10 * NSEC_S;
+    char children[64];
+    snprintf(children, sizeof(children), "grep -q . /proc/%d/task/*/children", (int)pid);
+    while (system(children) != 0 && sys_clock_mono() < until)
+        sys_sleep(NSEC_MS);
+    kill(pid, SIGSTOP);
+    while (sys_task_read(pid, &t) && t.state != 'T' && sys_clock_mono() < until)
+        sys_sleep(NSEC_MS);
+    bool too_soon = sys_task_stopped(pid);
+    close(ends[1]);
+    while (!sys_task_stopped(pid) && sys_clock_mono() < until)
+        sys_sleep(NSEC_MS);
+    bool stopped = sys_task_stopped(pid);
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(t.state, 'T');
+    assert_false(too_soon);
+    assert_true(stopped);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +378,7 @@ int main(void)
         cmocka_unit_test(detached_programs_are_known_and_ended),
         cmocka_unit_test(locks_exclude_and_name_the_holder),
         cmocka_unit_test(who_is_on_a_file_system_is_named),
+        cmocka_unit_test(a_process_is_stopped_when_all_its_threads_are),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

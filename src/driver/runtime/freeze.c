@@ -5,40 +5,57 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <string.h>
 
-struct freezing {
-    struct run run;
-    struct proc_id stopped[RUN_TREE_MAX];
+struct look {
+    struct proc_id ids[RUN_TREE_MAX];
     size_t n;
 };
 
-static bool is_stopped(pid_t pid)
+static bool has(const struct look *l, struct proc_id id)
 {
-    struct sys_task t;
-    return !sys_task_read(pid, &t) || t.state == 'T' || t.state == 'Z' || t.state == 'X';
+    for (size_t i = 0; i < l->n; i++)
+        if (l->ids[i].pid == id.pid && l->ids[i].start_ticks == id.start_ticks)
+            return true;
+    return false;
 }
 
-/* Until a look finds nobody who runs: a process may fork between the look and its SIGSTOP. */
-static int stop_each(struct freezing *f, nsec_t until)
+/* 1: all of them were stopped before this look began, so none had a child meanwhile. */
+static int stop_who_runs(const struct look *now, const struct look *before, struct look *stopped)
 {
-    for (;;) {
-        bool all = true;
-        run_tree(&f->run, f->stopped, RUN_TREE_MAX, &f->n);
-        for (size_t i = 0; i < f->n; i++) {
-            if (is_stopped(f->stopped[i].pid))
-                continue;
-            all = false;
-            if (sys_proc_signal(f->stopped[i], SIGSTOP) < 0)
-                return -1;
+    bool all = true;
+    stopped->n = 0;
+    for (size_t i = 0; i < now->n; i++) {
+        struct proc_id id = now->ids[i];
+        if (sys_task_stopped(id.pid)) {
+            all &= has(before, id);
+            stopped->ids[stopped->n++] = id;
+            continue;
         }
+        all = false;
+        if (sys_proc_signal(id, SIGSTOP) < 0)
+            return -1;
+    }
+    return all;
+}
+
+static int stop_each(const struct run *r, nsec_t until)
+{
+    struct look now, stopped[2] = {{.n = 0}, {.n = 0}};
+    for (unsigned turn = 0;; turn++) {
+        run_tree(r, now.ids, RUN_TREE_MAX, &now.n);
+        if (now.n == RUN_TREE_MAX) {
+            errno = E2BIG;
+            return -1;
+        }
+        int all = stop_who_runs(&now, &stopped[turn % 2], &stopped[(turn + 1) % 2]);
         if (all)
-            return 0;
+            return all < 0 ? -1 : 0;
         if (sys_clock_mono() >= until) {
             errno = ETIMEDOUT;
             return -1;
         }
-        sys_sleep(NSEC_MS);
+        if (stopped[(turn + 1) % 2].n < now.n)
+            sys_sleep(NSEC_MS);
     }
 }
 
@@ -71,15 +88,15 @@ int process_thaw_all(const struct run *r, struct err *err)
 
 static int freeze_run(void *ctx, nsec_t until)
 {
-    struct freezing *f = ctx;
-    if (f->run.cgroup.track[0])
-        return sys_cgroup_freeze(&f->run.cgroup, true, until - sys_clock_mono());
-    return stop_each(f, until);
+    const struct run *r = ctx;
+    if (r->cgroup.track[0])
+        return sys_cgroup_freeze(&r->cgroup, true, until - sys_clock_mono());
+    return stop_each(r, until);
 }
 
 static int thaw_frozen(void *ctx)
 {
-    return thaw_run(&((const struct freezing *)ctx)->run);
+    return thaw_run(ctx);
 }
 
 int process_freeze(const struct driver_ctx *ctx, enum colour c, nsec_t ceiling, int *ret_fd,
@@ -87,7 +104,6 @@ int process_freeze(const struct driver_ctx *ctx, enum colour c, nsec_t ceiling, 
 {
     cleanup_free char *dir = run_dir(ctx, c);
     cleanup_free struct process_view *v = x_alloc(sizeof(*v));
-    cleanup_free struct freezing *f = x_alloc(sizeof(*f));
     if (process_view(dir, v, err) < 0)
         return -1;
     if (!v->alive) {
@@ -96,8 +112,8 @@ int process_freeze(const struct driver_ctx *ctx, enum colour c, nsec_t ceiling, 
         return err_set(err, ERR_FAILED, "freeze %s: it does not run (%s)", colour_name(c),
                        facts.text);
     }
-    f->run = v->run;
-    struct ice ice = {.what = colour_name(c), .ctx = f, .freeze = freeze_run, .thaw = thaw_frozen};
+    struct ice ice = {
+        .what = colour_name(c), .ctx = &v->run, .freeze = freeze_run, .thaw = thaw_frozen};
     if (ice_freeze(ctx, &ice, ceiling, ret_fd, err) == 0)
         return 0;
     (void)thaw_run(&v->run);

@@ -3,11 +3,11 @@
 #include "driver/ice.h"
 #include "driver/runtime/kubernetes.h"
 #include "format/json.h"
+#include "sys/cgroup.h"
 #include "sys/clock.h"
 #include "sys/task.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,15 +18,29 @@ size_t kubernetes_in_group(const char *word, struct proc_id *ids, size_t max)
     return *word ? sys_task_in_cgroup((const char *const[]){word, NULL}, ids, max) : 0;
 }
 
-/* "pod<uid>" in the kubelet's own groups; in systemd's slices with _ for -. */
+/* What the pod's control group has in its name: "pod<uid>" in the kubelet's own groups; in
+ * systemd's slices with _ for -. */
+struct words {
+    char own[80], slice[80];
+    const char *list[3];
+};
+
+static const char *const *words_of(const char *uid, struct words *w)
+{
+    str_format(w->own, sizeof(w->own), "pod%s", uid);
+    str_format(w->slice, sizeof(w->slice), "pod%s", uid);
+    for (char *p = w->slice; *p; p++)
+        *p = *p == '-' ? '_' : *p;
+    w->list[0] = w->own;
+    w->list[1] = w->slice;
+    w->list[2] = NULL;
+    return w->list;
+}
+
 static size_t of_pod(const char *uid, struct proc_id *ids, size_t max)
 {
-    char word[80], other[80];
-    str_format(word, sizeof(word), "pod%s", uid);
-    str_format(other, sizeof(other), "pod%s", uid);
-    for (char *p = other; *p; p++)
-        *p = *p == '-' ? '_' : *p;
-    return sys_task_in_cgroup((const char *const[]){word, other, NULL}, ids, max);
+    struct words w;
+    return sys_task_in_cgroup(words_of(uid, &w), ids, max);
 }
 
 size_t kubernetes_processes(json_t *pods, struct proc_id *ids, size_t max)
@@ -42,25 +56,43 @@ size_t kubernetes_processes(json_t *pods, struct proc_id *ids, size_t max)
     return n;
 }
 
-/* The uids of the colour's pods, with the processes of theirs that this machine sees. */
+/* The uids of the colour's pods, with the processes and control groups of theirs that this machine
+ * sees. */
 struct found {
     struct strv uids;
     struct proc_id ids[PROCESSES];
     size_t n;
+    struct sys_cgroup *groups;
+    size_t groups_n;
 };
 
 static void found_free(struct found **f)
 {
     strv_done(&(*f)->uids);
+    free((*f)->groups);
     free(*f);
 }
 
-/* Whoever was forked meanwhile is in the same control group. */
 static void look_again(struct found *f)
 {
     f->n = 0;
     for (size_t i = 0; i < f->uids.n; i++)
         f->n += of_pod(f->uids.v[i], f->ids + f->n, PROCESSES - f->n);
+}
+
+/* By their processes: who is forked later is in them, too. */
+static void find_groups(struct found *f)
+{
+    f->groups = x_realloc(f->groups, f->uids.n, sizeof(*f->groups));
+    f->groups_n = 0;
+    for (size_t i = 0; i < f->uids.n; i++) {
+        struct words w;
+        const char *const *words = words_of(f->uids.v[i], &w);
+        bool found = false;
+        for (size_t p = 0; p < f->n && !found; p++)
+            found = sys_cgroup_of(f->ids[p].pid, words, &f->groups[f->groups_n]);
+        f->groups_n += found;
+    }
 }
 
 static int find(const struct driver_ctx *ctx, enum colour c, struct found *f, struct err *err)
@@ -115,42 +147,22 @@ int kubernetes_pids(const struct driver_ctx *ctx, enum colour c, pid_t *pids, si
 
 /* --- standing still --------------------------------------------------------------------------- */
 
-/* Until a look finds nobody who runs: a process may fork between the look and its SIGSTOP. */
-static int stop_each(void *ctx, nsec_t until)
+static int freeze_groups(void *ctx, nsec_t until)
 {
-    struct found *f = ctx;
-    for (;;) {
-        bool all = true;
-        look_again(f);
-        for (size_t i = 0; i < f->n; i++) {
-            struct sys_task t;
-            if (!sys_task_read(f->ids[i].pid, &t) || strchr("TZX", t.state))
-                continue;
-            all = false;
-            if (sys_proc_signal(f->ids[i], SIGSTOP) < 0)
-                return -1;
-        }
-        if (all && f->n < PROCESSES)
-            return 0;
-        if (f->n == PROCESSES || sys_clock_mono() >= until) {
-            errno = f->n == PROCESSES ? E2BIG : ETIMEDOUT;
+    const struct found *f = ctx;
+    for (size_t i = 0; i < f->groups_n; i++)
+        if (sys_cgroup_freeze(&f->groups[i], true, until - sys_clock_mono()) < 0)
             return -1;
-        }
-        sys_sleep(NSEC_MS);
-    }
+    return 0;
 }
 
-static int go_on_each(void *ctx)
+static int thaw_groups(void *ctx)
 {
-    struct found *f = ctx;
+    const struct found *f = ctx;
     int failed = 0;
-    look_again(f);
-    for (size_t i = f->n; i-- > 0;) {
-        struct sys_task t;
-        if (sys_task_read(f->ids[i].pid, &t) && t.state == 'T' &&
-            sys_proc_signal(f->ids[i], SIGCONT) < 0)
+    for (size_t i = 0; i < f->groups_n; i++)
+        if (sys_cgroup_frozen(&f->groups[i]) && sys_cgroup_freeze(&f->groups[i], false, NSEC_S) < 0)
             failed = errno;
-    }
     errno = failed;
     return failed ? -1 : 0;
 }
@@ -166,12 +178,17 @@ int kubernetes_freeze(const struct driver_ctx *ctx, enum colour c, nsec_t ceilin
                                    "none` for volumes that need no pause")
                    : -1;
     }
-    if (!f->n)
-        return err_set(err, ERR_FAILED, "freeze %s: it does not run", colour_name(c));
-    struct ice ice = {.what = colour_name(c), .ctx = f, .freeze = stop_each, .thaw = go_on_each};
+    find_groups(f);
+    if (!f->groups_n)
+        return err_set(err, ERR_FAILED,
+                       f->n ? "freeze %s: the control group of its pod cannot be written from here"
+                            : "freeze %s: it does not run",
+                       colour_name(c));
+    struct ice ice = {
+        .what = colour_name(c), .ctx = f, .freeze = freeze_groups, .thaw = thaw_groups};
     if (ice_freeze(ctx, &ice, ceiling, ret_fd, err) == 0)
         return 0;
-    (void)go_on_each(f);
+    (void)thaw_groups(f);
     return -1;
 }
 
@@ -192,7 +209,8 @@ int kubernetes_thaw(const struct driver_ctx *ctx, enum colour c, int fd, nsec_t 
                 *err = why;
             return err_ctx(err, "let %s go on", colour_name(c));
         }
-        if (go_on_each(f) < 0)
+        find_groups(f);
+        if (thaw_groups(f) < 0)
             return err_sys(err, ERR_FAILED, "let the frozen instance go on");
     }
     if (ret_held_ns)
