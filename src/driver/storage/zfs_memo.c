@@ -222,11 +222,13 @@ int zfs_set_on(const struct driver_ctx *ctx, const char *dataset, struct strv *r
 {
     cleanup_strv struct strv names = {0};
     struct memo *m = ctx->memo ? memo_of(ctx) : NULL;
-    struct known *k = m ? find(m, dataset) : NULL;
-    if (k && k->set_at && sys_clock_mono() < k->set_at + FRESH) {
-        zfs_parse_local(str_cstr(&k->local), dataset, ret_args);
-        zfs_parse_allow(str_cstr(&k->allow), ret_grants);
-        return 0;
+    if (m) {
+        const struct known *k = find(m, dataset);
+        if (k->set_at && sys_clock_mono() < k->set_at + FRESH) {
+            zfs_parse_local(str_cstr(&k->local), dataset, ret_args);
+            zfs_parse_allow(str_cstr(&k->allow), ret_grants);
+            return 0;
+        }
     }
     find_sources(m, dataset, &names);
     cleanup_free struct question *v = x_alloc((names.n + 1) * sizeof(*v));
@@ -236,9 +238,9 @@ int zfs_set_on(const struct driver_ctx *ctx, const char *dataset, struct strv *r
             zfs_parse_local(str_cstr(&v[0].answer), dataset, ret_args);
             zfs_parse_allow(str_cstr(&v[1].answer), ret_grants);
         }
-        k = m ? find(m, names.v[i]) : NULL;
-        if (!k)
+        if (!m)
             continue;
+        struct known *k = find(m, names.v[i]);
         str_clear(&k->local);
         str_clear(&k->allow);
         str_add(&k->local, str_cstr(&v[0].answer));
