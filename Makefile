@@ -32,21 +32,21 @@ check: deps-check
 	@scripts/check
 # Each figure is printed beside its bar. CHANGEOVER_BENCH=short: only to see that they work.
 bench: deps-bench
-	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
+	@scripts/build build-release --buildtype=debugoptimized -Dfault=false -Dstrip=true
 	@scripts/run-bench build-release
 bench-million: deps-bench
-	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
+	@scripts/build build-release --buildtype=debugoptimized -Dfault=false -Dstrip=true
 	@scripts/run-bench build-release tests/bench/million.py
 bench-clone: deps-bench
-	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
+	@scripts/build build-release --buildtype=debugoptimized -Dfault=false -Dstrip=true
 	@scripts/run-bench build-release tests/bench/cloning.py
 	@tests/lab/suite build-release -s tests/lab/bench_zfs.py
 # Beside kubectl, on the cluster of test-cluster.
 bench-cluster: deps-bench
-	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true
+	@scripts/build build-release --buildtype=debugoptimized -Dfault=false -Dstrip=true
 	@tests/cluster/suite build-release -q -s -o python_files="bench_*.py"
 install: deps
-	@scripts/build build-release --buildtype=release -Dfault=false -Dstrip=true --prefix=$(PREFIX)
+	@scripts/build build-release --buildtype=debugoptimized -Dfault=false -Dstrip=true --prefix=$(PREFIX)
 	@meson install -C build-release --no-rebuild --quiet
 format: deps-check
 	@scripts/check --fix format
