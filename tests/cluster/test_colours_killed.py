@@ -149,7 +149,7 @@ def test_the_api_server_is_away_for_20_s(service, command, step, how):
                 run.wait(20)
         finally:
             service.cluster.do("server", {"stop": "cont", "kill": "start"}[how])
-        out, err = run.communicate(timeout=60)
+        out, err = run.communicate(timeout=150)
         if how == "kill" and run.returncode:
             assert "403" in err and service.status()["state"] == "promoting", f"{run.returncode}: {out}\n{err}"
             ready(service)

@@ -464,5 +464,6 @@ def test_the_rights_are_these_and_no_others(service):
     assert rights["pods/exec"] == "[get create]"
     assert rights["nodes"] == rights["pods/log"] == "[get]" and rights["replicasets.apps"] == "[get patch]"
     assert rights["deployments.apps"] == "[get create patch delete]" and rights["deployments.apps/scale"] == "[update]"
-    assert rights["events"] == rights["services"] == "[list]"
+    assert rights["events"] == "[list]" and rights["services"] == "[get list patch]"
+    assert rights["endpointslices.discovery.k8s.io"] == "[list create patch]" and rights["ingresses.networking.k8s.io"] == "[get patch]"
     assert not {"secrets", "configmaps", "*.*"} & set(rights)

@@ -12,7 +12,9 @@
 #include <string.h>
 
 #define PROCESSES 1024
-#define MARGIN (30 * NSEC_S) /* for the kubelet, after the grace */
+/* Beside the grace: for the kubelet, and for an API server that was away: controller and kubelet,
+ * one after the other, ask again within 30 s each (the cap of client-go's reflectors). */
+#define MARGIN (90 * NSEC_S)
 #define GONE_WITHIN (10 * NSEC_S)
 
 struct stopping {
