@@ -78,6 +78,7 @@ static void *ask_gates(void *p)
     struct source *src = p;
     struct gate_request rq = {.colour = src->colour,
                               .reference = src->reference,
+                              .reference_runs = src->reference != COLOUR_NONE,
                               .target_version = *src->version ? src->version : NULL,
                               .try_timeout = ANSWER_MAX - 50 * NSEC_MS};
     src->result = gate_look(src->ctx, &rq, src->gates, GATES_MAX, &src->gates_n, &src->err);
@@ -215,14 +216,20 @@ static void describe_load(const struct source *src, enum colour c, bool answered
     }
 }
 
-static void start_all(struct session *s, struct sources *all,
-                      const struct instance_facts inst[COLOURS])
+static void start_traffic(struct session *s, struct sources *all)
 {
     const struct engine *e = &s->engine;
     struct source proto = {.ctx = &e->ctx, .traffic = e->traffic, .runtime = e->runtime};
     all->traffic = all->load = all->gates[GREEN] = all->gates[BLUE] = proto;
     if (e->traffic)
         start_source(&all->traffic, ask_traffic);
+}
+
+/* What is to be asked only of an instance that runs. */
+static void start_rest(struct session *s, struct sources *all,
+                       const struct instance_facts inst[COLOURS])
+{
+    const struct engine *e = &s->engine;
     if (e->traffic &&
         (inst[GREEN].state == INSTANCE_RUNNING || inst[BLUE].state == INSTANCE_RUNNING))
         start_source(&all->load, ask_load);
@@ -394,8 +401,9 @@ int gather_status(struct session *s, struct status_view *ret, struct err *err)
     struct instance_facts inst[COLOURS] = {0};
     if (take_journal(s, v, err) < 0)
         return -1;
+    start_traffic(s, all);
     take_instances(s, inst);
-    start_all(s, all, inst);
+    start_rest(s, all, inst);
     nsec_t deadline = sys_clock_mono() + ANSWER_MAX;
     for (int c = GREEN; c < COLOURS; c++) {
         struct status_colour *k = &v->colour[c];

@@ -60,7 +60,7 @@ int gate_watch_look(struct gate_watch *w, struct gate_result *ret, size_t max, s
 {
     size_t n = w->spec->gate.n < max ? w->spec->gate.n : max;
     w->now = sys_clock_mono();
-    w->reference_runs = runs(w, w->rq.reference);
+    w->reference_runs = w->rq.reference_runs || runs(w, w->rq.reference);
     int rc = gate_ask_all(w, ret, n, err);
     if (rc > 0)
         return err_set(err, ERR_INTERRUPTED, "asked to end while the gates were asked");

@@ -10,6 +10,7 @@
 struct gate_request {
     enum colour colour;         /* the one that must pass */
     enum colour reference;      /* the one it is compared with (lag); NONE: none runs */
+    bool reference_runs;        /* the caller has just seen that: it is not looked at again */
     bool reference_may_fail;    /* no answer of it, or a slow one, is no failure */
     const char *target_version; /* version gate; NULL: any */
     int passes;                 /* 0: the spec's */

@@ -3,7 +3,9 @@
 #include "base/str.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/tree.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -55,14 +57,12 @@ static bool mount_line(char *line, const char *controller, char *mount, size_t s
     return point && snprintf(mount, size, "%s", point) < (int)size;
 }
 
-/* "6:freezer:/path" or "0::/path"; "" for the top */
-static void path_of(pid_t pid, const char *controller, char *own, size_t size)
+/* "6:freezer:/path" or "0::/path" */
+static void own_path(const char *controller, char *own, size_t size)
 {
     cleanup_str struct str text = {0};
-    char file[64];
     own[0] = '\0';
-    snprintf(file, sizeof(file), "/proc/%d/cgroup", (int)pid);
-    if (sys_file_read(file, 65536, &text, NULL) < 0)
+    if (sys_file_read("/proc/self/cgroup", 65536, &text, NULL) < 0)
         return;
     char *save = NULL;
     for (char *l = strtok_r(text.buf, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
@@ -85,7 +85,7 @@ static bool find_hierarchy(const char *controller, struct hierarchy *ret)
     char *save = NULL;
     for (char *l = strtok_r(text.buf, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
         if (mount_line(l, controller, ret->mount, sizeof(ret->mount))) {
-            path_of(getpid(), controller, ret->own, sizeof(ret->own));
+            own_path(controller, ret->own, sizeof(ret->own));
             return true;
         }
     return false;
@@ -247,31 +247,45 @@ void sys_cgroup_leave_unit(void)
         (void)put(dir, "cgroup.procs", self);
 }
 
-/* Up to the part of the path that has one of the words. */
-static bool cut_behind(char *path, const char *const *words)
+static bool has_word(const char *name, const char *const *words)
 {
-    for (; *words; words++) {
-        char *found = strstr(path, *words);
-        if (found) {
-            found[strcspn(found, "/")] = '\0';
+    while (*words && !strstr(name, *words))
+        words++;
+    return *words;
+}
+
+/* Makes path (`used` of it) that of the first group below whose name has a word. */
+static bool find_below(char *path, size_t used, size_t size, int depth, const char *const *words)
+{
+    cleanup_fd int fd = sys_open(path, O_RDONLY | O_DIRECTORY, 0);
+    cleanup_free struct sys_names *list = fd < 0 || depth > 10 ? NULL : sys_names_open(fd);
+    const char *name;
+    unsigned char type;
+    while (list && sys_names_next(list, &name, &type) > 0) {
+        int n = type == DT_DIR ? snprintf(path + used, size - used, "/%s", name) : 0;
+        if (n <= 0 || (size_t)n >= size - used)
+            continue;
+        if (has_word(name, words) || find_below(path, used + (size_t)n, size, depth + 1, words))
             return true;
-        }
     }
+    path[used] = '\0';
     return false;
 }
 
-bool sys_cgroup_of(pid_t pid, const char *const *words, struct sys_cgroup *ret)
+bool sys_cgroup_find(const char *const *words, struct sys_cgroup *ret)
 {
     static const char *const controllers[] = {NULL, "freezer"};
     for (size_t i = 0; i < ARRAY_LEN(controllers); i++) {
         struct hierarchy h;
-        char path[256];
+        pid_t pid;
+        size_t n = 0;
         *ret = (struct sys_cgroup){.v2 = !controllers[i]};
-        path_of(pid, controllers[i], path, sizeof(path));
-        if (cut_behind(path, words) && find_hierarchy(controllers[i], &h) &&
-            snprintf(ret->track, sizeof(ret->track), "%s%s", h.mount, path) <
-                (int)sizeof(ret->track) &&
-            has(ret->track, ret->v2 ? "cgroup.freeze" : "freezer.state"))
+        if (!find_hierarchy(controllers[i], &h))
+            continue;
+        str_format(ret->track, sizeof(ret->track), "%s", h.mount);
+        if (find_below(ret->track, strlen(ret->track), sizeof(ret->track), 0, words))
+            sys_cgroup_pids(ret, &pid, 1, &n);
+        if (n)
             return true;
     }
     *ret = (struct sys_cgroup){0};

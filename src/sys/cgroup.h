@@ -30,10 +30,11 @@ bool sys_cgroup_weighs_io(void);
 /* Where v2 is mounted. False: nowhere. */
 bool sys_cgroup_top(char *buf, size_t size);
 
-/* The group of that process, or one above it, whose own name has one of `words` (NULL-terminated):
- * somebody else's, in v2 or v1's freezer, to be listed and frozen. False: there is none, or it is
- * not seen here. */
-bool sys_cgroup_of(pid_t pid, const char *const *words, struct sys_cgroup *ret);
+/* The first group with processes, in v2 or else v1's freezer, whose own name has one of these words
+ * (NULL-terminated): somebody else's, to be listed and frozen. Unlike a look at every process it
+ * takes no longer than there are groups, and misses nobody who lives for a moment only. False:
+ * there is none, or it is not seen here. */
+bool sys_cgroup_find(const char *const *words, struct sys_cgroup *ret);
 
 /* Moves a process in. -1 with errno. */
 int sys_cgroup_join(const struct sys_cgroup *cg, pid_t pid);

@@ -90,41 +90,6 @@ int sys_task_each(sys_task_fn *fn, void *ctx, struct err *err)
     return sys_dir_each("/proc", each_name, &(struct each){fn, ctx}, err);
 }
 
-struct in_cgroup {
-    const char *const *words;
-    struct proc_id *ids;
-    size_t n, max;
-};
-
-/* One file of each process is read, and a second of those that it is about. */
-static int note_cgroup(void *ctx, const char *name)
-{
-    struct in_cgroup *c = ctx;
-    struct sys_task t;
-    char path[64], text[4096], *end;
-    long pid = strtol(name, &end, 10);
-    if (end == name || *end || c->n == c->max)
-        return 0;
-    snprintf(path, sizeof(path), "/proc/%ld/cgroup", pid);
-    cleanup_fd int fd = sys_open(path, O_RDONLY, 0);
-    ssize_t got = fd < 0 ? -1 : sys_read(fd, text, sizeof(text) - 1);
-    text[got > 0 ? got : 0] = '\0';
-    for (const char *const *w = c->words; *w; w++) {
-        if (!strstr(text, *w))
-            continue;
-        if (sys_task_read((pid_t)pid, &t) && t.state != 'Z' && t.state != 'X')
-            c->ids[c->n++] = (struct proc_id){.pid = t.pid, .start_ticks = t.start_ticks};
-        break;
-    }
-    return 0;
-}
-
-size_t sys_task_in_cgroup(const char *const *words, struct proc_id *ids, size_t max)
-{
-    struct in_cgroup c = {.words = words, .ids = ids, .max = max};
-    return sys_dir_each("/proc", note_cgroup, &c, NULL) < 0 ? 0 : c.n;
-}
-
 static int strings_of(pid_t pid, const char *name, struct strv *ret, struct err *err)
 {
     char path[64];

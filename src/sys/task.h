@@ -25,10 +25,6 @@ bool sys_task_stopped(pid_t pid);
 typedef int sys_task_fn(void *ctx, const struct sys_task *t);
 int sys_task_each(sys_task_fn *fn, void *ctx, struct err *err);
 
-/* Living processes (no zombies) whose control groups, the text of proc(5)'s cgroup file, have one
- * of these words (NULL-terminated). At most max. */
-size_t sys_task_in_cgroup(const char *const *words, struct proc_id *ids, size_t max);
-
 /* argv and environment as the process was started with. ERR_FAILED if it is not ours to see. */
 must_check int sys_task_argv(pid_t pid, struct strv *ret, struct err *err);
 must_check int sys_task_env(pid_t pid, struct strv *ret, struct err *err);

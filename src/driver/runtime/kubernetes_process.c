@@ -5,7 +5,6 @@
 #include "format/json.h"
 #include "sys/cgroup.h"
 #include "sys/clock.h"
-#include "sys/task.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,9 +12,24 @@
 
 #define PROCESSES 1024
 
+static size_t in_group(const char *const *words, struct proc_id *ids, size_t max)
+{
+    struct sys_cgroup g;
+    pid_t pids[PROCESSES];
+    size_t n = 0, living = 0;
+    if (sys_cgroup_find(words, &g))
+        sys_cgroup_pids(&g, pids, max < PROCESSES ? max : PROCESSES, &n);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t ticks = sys_proc_start_ticks(pids[i]); /* 0: a zombie, or gone */
+        if (ticks)
+            ids[living++] = (struct proc_id){pids[i], ticks};
+    }
+    return living;
+}
+
 size_t kubernetes_in_group(const char *word, struct proc_id *ids, size_t max)
 {
-    return *word ? sys_task_in_cgroup((const char *const[]){word, NULL}, ids, max) : 0;
+    return *word ? in_group((const char *const[]){word, NULL}, ids, max) : 0;
 }
 
 /* What the pod's control group has in its name: "pod<uid>" in the kubelet's own groups; in
@@ -40,7 +54,7 @@ static const char *const *words_of(const char *uid, struct words *w)
 static size_t of_pod(const char *uid, struct proc_id *ids, size_t max)
 {
     struct words w;
-    return sys_task_in_cgroup(words_of(uid, &w), ids, max);
+    return in_group(words_of(uid, &w), ids, max);
 }
 
 size_t kubernetes_processes(json_t *pods, struct proc_id *ids, size_t max)
@@ -80,18 +94,13 @@ static void look_again(struct found *f)
         f->n += of_pod(f->uids.v[i], f->ids + f->n, PROCESSES - f->n);
 }
 
-/* By their processes: who is forked later is in them, too. */
 static void find_groups(struct found *f)
 {
     f->groups = x_realloc(f->groups, f->uids.n, sizeof(*f->groups));
     f->groups_n = 0;
     for (size_t i = 0; i < f->uids.n; i++) {
         struct words w;
-        const char *const *words = words_of(f->uids.v[i], &w);
-        bool found = false;
-        for (size_t p = 0; p < f->n && !found; p++)
-            found = sys_cgroup_of(f->ids[p].pid, words, &f->groups[f->groups_n]);
-        f->groups_n += found;
+        f->groups_n += sys_cgroup_find(words_of(f->uids.v[i], &w), &f->groups[f->groups_n]);
     }
 }
 
