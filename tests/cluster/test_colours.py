@@ -222,6 +222,21 @@ def test_somebody_else_changes_lives_deployment(own, service):
     assert service.identity() == "blue"
 
 
+def test_what_somebody_else_has_taken_over_is_not_forced(own, service):
+    """Between the apply and the first replica, blue's Deployment is ours alone; then it is not."""
+    marker, key = service.dir / "fault", "terminationGracePeriodSeconds"
+    service.run("prepare", "-t", "2.0.0", expect=-signal.SIGKILL, env={"CHANGEOVER_FAULT": f"kill@runtime/start:committed@{marker}"})
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "node-blue"},
+              "spec": {"template": {"spec": {key: 7}}}}
+    own.kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-n", service.ns, "-f", "-",
+                input=json.dumps(theirs))
+    done = service.run("resume", expect=1)
+    assert "Deployment 'node-blue' of blue was changed by somebody" in done.stderr, done.stderr
+    assert service.deployment("blue") is None and service.identity() == "green", "undone: it was the standby's, with our mark"
+    service.run("prepare", "-t", "2.0.0")
+    assert service.state() == "prepared" and service.deployment("blue")["spec"]["template"]["spec"][key] != 7
+
+
 def test_no_container_is_started_again_by_its_stop(own, service):
     name = service.pods("green")[0]["metadata"]["name"]
     service.run("prepare", "-t", "2.0.0")
