@@ -313,8 +313,8 @@ int storage_tree_clone(const struct driver_ctx *ctx, const struct spec_volume *s
     struct tree_options o = options(src, mode, &owner, &run);
     o.no_sync = true;
     o.seen = seen;
-    o.late = late_of(ctx, src, dst_colour, mode);
     if (seen) { /* somebody waits for it, and it is little */
+        o.late = late_of(ctx, src, dst_colour, mode);
         o.rate_limit = 0;
         o.pressure = 0;
     }

@@ -12,6 +12,7 @@
 #include "driver/storage/common.h"
 #include "driver/storage/zfs_space.h"
 #include "driver/storage/zfs_volume.h"
+#include "sys/file.h"
 #include "sys/mount.h"
 
 #include <inttypes.h>
@@ -283,8 +284,9 @@ static int snapshot_all(const struct driver_ctx *ctx, const struct zfs_pair *p, 
 static int hold_all(const struct driver_ctx *ctx, const struct zfs_pair *p, struct err *err)
 {
     cleanup_strv struct strv names = {0}, others = {0}, hold = {0};
-    bool ours = false;
-    if (zfs_holds(ctx, p->snapshot.name, &ours, &others, err) < 0 ||
+    enum zfs_hold known = zfs_memo_held(ctx, p->snapshot.name);
+    bool ours = known == ZFS_HOLD_OURS;
+    if ((known == ZFS_HOLD_UNKNOWN && zfs_holds(ctx, p->snapshot.name, &ours, &others, err) < 0) ||
         (!ours && names_of_all(ctx, p, false, &names, err) < 0))
         return -1;
     if (ours)
@@ -293,7 +295,10 @@ static int hold_all(const struct driver_ctx *ctx, const struct zfs_pair *p, stru
     strv_add(&hold, ZFS_HOLD);
     for (size_t i = 0; i < names.n; i++)
         strv_add(&hold, names.v[i]);
-    return zfs_change(ctx, (const char *const *)hold.v, err);
+    if (zfs_change(ctx, (const char *const *)hold.v, err) < 0)
+        return -1;
+    zfs_memo_hold(ctx, &names, ZFS_HOLD_OURS);
+    return 0;
 }
 
 static void add_mark(struct strv *args, const struct driver_ctx *ctx, const struct spec_volume *v,
@@ -377,6 +382,31 @@ static int zfs_clone(const struct driver_ctx *ctx, const struct spec_volume *src
     return 0;
 }
 
+struct at_path {
+    const char *dataset;
+    uint64_t dev; /* of what is there */
+    bool found;
+};
+
+static int is_it(void *ctx, const struct sys_mount *m)
+{
+    struct at_path *a = ctx;
+    a->found |= m->dev == a->dev && str_eq(m->type, "zfs") && str_eq(m->source, a->dataset);
+    return 0;
+}
+
+/* The kernel knows it without zfs(8), which takes long to begin. */
+static int is_mounted_there(const char *dataset, const char *path, struct err *err)
+{
+    struct at_path a = {.dataset = dataset};
+    uint64_t ino;
+    if (sys_path_identity(path, &a.dev, &ino, err) < 0 || sys_mount_each(is_it, &a, err) < 0)
+        return -1;
+    return a.found
+               ? 0
+               : err_set(err, ERR_FAILED, "'%s' was mounted, and is not at '%s'", dataset, path);
+}
+
 /* What lies in the snapshot is on disk, in whatever boot it was taken. */
 static int finish_clone(const struct driver_ctx *ctx, struct zfs_pair *p, struct err *err)
 {
@@ -387,10 +417,12 @@ static int finish_clone(const struct driver_ctx *ctx, struct zfs_pair *p, struct
                        dst->name);
     struct sentinel owner = storage_mark_of(ctx, dst, p->colour, true);
     owner.state = SENTINEL_COPIED;
+    bool volume = zfs_is_volume(&p->from);
     if (hold_all(ctx, p, err) < 0 || make_clone(ctx, p, err) < 0 ||
+        (!volume && is_mounted_there(p->to.name, dst->path, err) < 0) ||
         sentinel_write(dst->path, &owner, err) < 0)
         return err_ctx(err, "clone volume '%s'", dst->name);
-    return zfs_pair_look(ctx, src, dst, p->colour, p, err);
+    return volume ? zfs_pair_look(ctx, src, dst, p->colour, p, err) : 0;
 }
 
 /* From here on it is mounted after a reboot. */

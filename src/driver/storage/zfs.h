@@ -97,6 +97,10 @@ must_check int zfs_set_on(const struct driver_ctx *ctx, const char *dataset, str
 /* By zfs_change(); and by whoever has just taken these snapshots of ours. */
 void zfs_memo_changed(const struct driver_ctx *ctx, const char *const *args);
 void zfs_memo_snapshots(const struct driver_ctx *ctx, const struct strv *names);
+/* What this step itself has done about the hold on a snapshot of ours. */
+enum zfs_hold { ZFS_HOLD_UNKNOWN, ZFS_HOLD_NONE, ZFS_HOLD_OURS };
+void zfs_memo_hold(const struct driver_ctx *ctx, const struct strv *names, enum zfs_hold hold);
+enum zfs_hold zfs_memo_held(const struct driver_ctx *ctx, const char *snapshot);
 must_check int zfs_look(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n,
                         struct err *err);
 /* Appends what lies below a dataset; one that is not there: nothing. */

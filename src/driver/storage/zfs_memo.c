@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FRESH (10 * NSEC_S) /* others change things, too */
+#define FRESH (60 * NSEC_S) /* others change things, too */
 #define AT_ONCE 4
 
 struct known {
@@ -18,6 +18,7 @@ struct known {
     nsec_t at;               /* 0: unknown */
     struct str local, allow; /* what was set and granted on it */
     nsec_t set_at;
+    enum zfs_hold hold; /* of ours, on this snapshot */
 };
 
 struct memo {
@@ -117,7 +118,7 @@ void zfs_memo_changed(const struct driver_ctx *ctx, const char *const *args)
     static const char *const narrow[] = {"snapshot", "clone", "allow", "mount", "set"};
     struct memo *m = ctx->memo ? ctx->memo->data : NULL;
     bool wide = true;
-    if (str_eq(args[0], "hold")) /* of that nothing is remembered */
+    if (str_eq(args[0], "hold")) /* said by zfs_memo_hold() */
         return;
     for (size_t i = 0; i < ARRAY_LEN(narrow); i++)
         wide &= !str_eq(args[0], narrow[i]);
@@ -137,6 +138,20 @@ void zfs_memo_snapshots(const struct driver_ctx *ctx, const struct strv *names)
         str_format(k->d.snapshot, sizeof(k->d.snapshot), "%s", ctx->upgrade_id);
         k->at = sys_clock_mono();
     }
+    zfs_memo_hold(ctx, names, ZFS_HOLD_NONE);
+}
+
+void zfs_memo_hold(const struct driver_ctx *ctx, const struct strv *names, enum zfs_hold hold)
+{
+    struct memo *m = ctx->memo ? memo_of(ctx) : NULL;
+    for (size_t i = 0; m && i < names->n; i++)
+        find(m, names->v[i])->hold = hold;
+}
+
+enum zfs_hold zfs_memo_held(const struct driver_ctx *ctx, const char *snapshot)
+{
+    struct memo *m = ctx->memo ? memo_of(ctx) : NULL;
+    return m ? find(m, snapshot)->hold : ZFS_HOLD_UNKNOWN;
 }
 
 /* ---- what was set and granted on the sources ---- */
