@@ -1,7 +1,7 @@
 # The front door. Each target first sees to it that the Debian packages it needs are there.
 PREFIX ?= /usr/local
 
-.PHONY: all demo test test-crash lab test-lab cluster test-cluster check bench bench-million bench-clone bench-cluster install format clean deps deps-check deps-bench
+.PHONY: all demo test test-crash lab test-lab cluster test-cluster test-host check bench bench-million bench-clone bench-cluster install format clean deps deps-check deps-bench
 all: deps
 	@scripts/build build
 deps:
@@ -28,6 +28,9 @@ cluster:
 	@tests/cluster/parts
 test-cluster: all
 	@tests/cluster/suite build
+# The first user's host: that cluster inside that VM. CHANGEOVER_SEED=FILE: the document whose steps 4 and 5 run in it.
+test-host: all
+	@tests/host/suite build
 check: deps-check
 	@scripts/check
 # Each figure is printed beside its bar. CHANGEOVER_BENCH=short: only to see that they work.
