@@ -89,6 +89,7 @@ struct wait {
     nsec_t interval, start, deadline;
     struct gate_rate rate;
     double lag_worst; /* the largest seen: where the way began */
+    char unseen[400]; /* why nobody can say at the moment whether it lives; "" */
 };
 
 static const char *what(const struct wait *k)
@@ -114,15 +115,34 @@ static int instance_gone(const struct wait *k, const struct instance_facts *f, s
     return f->log_path[0] ? err_hint(err, "see %s", f->log_path) : -1;
 }
 
+/* A catch-up may take a day, and the server that would know restarts in the middle of it. */
+static int not_seen(struct wait *k, const struct err *why)
+{
+    char text[512];
+    str_format(k->unseen, sizeof(k->unseen), "%.390s", why->msg);
+    str_format(text, sizeof(text), "%s: %s", what(k), k->unseen);
+    event_progress(k->w->ctx->sink, text, 0, 0, NULL, 0, -1);
+    k->passes = 0;
+    return 1;
+}
+
+/* 0: it lives, 1: nobody can say now, -1: over. */
 static int look_alive(struct wait *k, struct err *err)
 {
     struct instance_facts f = {.last_status = -1};
+    struct err why = {0};
     const struct gate_watch *w = k->w;
 
+    k->unseen[0] = '\0';
     if (!w->runtime)
         return 0;
-    if (w->runtime->inspect(w->ctx, w->rq.colour, &f, err) < 0)
+    if (w->runtime->inspect(w->ctx, w->rq.colour, &f, &why) < 0) {
+        if (f.state == INSTANCE_UNKNOWN)
+            return not_seen(k, &why);
+        if (err)
+            *err = why;
         return err_ctx(err, "%s", what(k));
+    }
     if (f.state == INSTANCE_STOPPED || f.state == INSTANCE_EXITED)
         return instance_gone(k, &f, err);
     if (k->restarts >= 0 && f.restarts > k->restarts) {
@@ -207,6 +227,8 @@ static int not_in_time(const struct wait *k, struct err *err)
     char words[24], more[160] = "", also[64] = "";
 
     clock_words(words, sizeof(words), sys_clock_mono() - k->start);
+    if (k->unseen[0])
+        return err_set(err, ERR_GATE, "%s: not within %s: %s", what(k), words, k->unseen);
     if (!bad)
         return err_set(err, ERR_GATE, "%s: %d of %d passes in a row within %s", what(k), k->passes,
                        k->passes_wanted, words);
@@ -240,8 +262,9 @@ static void limit_tries(struct wait *k, nsec_t asked)
 static int one_look(struct wait *k, nsec_t try_timeout, struct err *err)
 {
     double max;
-    if (look_alive(k, err) < 0)
-        return -1;
+    int alive = look_alive(k, err);
+    if (alive)
+        return alive;
     limit_tries(k, try_timeout);
     if (gate_watch_look(k->w, k->results, k->w->spec->gate.n, &k->n, err) < 0)
         return err_ctx(err, "%s", what(k));

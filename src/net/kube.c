@@ -164,21 +164,34 @@ static enum verdict judge(struct kube *k, const struct kube_request *rq,
     return rq->effect || t->code == 501 || t->code == 505 ? DONE : AGAIN;
 }
 
+/* before: what the try before said, if this one had less time than it takes. */
+static int no_answer(struct kube *k, enum verdict v, const struct err *before,
+                     const struct err *why, struct err *err)
+{
+    k->status.away = v == AGAIN;
+    bool cut = before && before->code != ERR_NONE && why->code == ERR_TIMEOUT;
+    if (err)
+        *err = cut ? *before : *why;
+    return -1;
+}
+
 /* As long as patience lasts; t is then the last answer, or err why there is none. */
 static int exchange(struct kube *k, const struct kube_request *rq, struct kube_transfer *t,
                     struct err *err)
 {
     const nsec_t end = sys_clock_mono() + kube_patience(k);
-    struct err why = {0};
+    struct err why = {0}, before = {0};
     bool renewed = false;
     for (unsigned tries = 0;; tries++) {
         k->status = (struct kube_status){0};
         nsec_t left = end - sys_clock_mono();
-        left = left < NSEC_MS ? NSEC_MS : left < kube_timeout(k) ? left : kube_timeout(k);
+        bool last = left < kube_timeout(k);
+        left = left < NSEC_MS ? NSEC_MS : last ? left : kube_timeout(k);
         if (kube_creds_get(k, false, err) < 0)
             return -1;
         kube_transfer_done(t);
         *t = (struct kube_transfer){.max = rq->max ? rq->max : KUBE_ANSWER_MAX, .text = rq->text};
+        before = why;
         err_clear(&why);
         int r = kube_send_once(k, k->easy, k->multi, rq, left, t, &why);
         if (r == 0 && t->code == 401 && !renewed && kube_creds_can_change(k)) {
@@ -196,9 +209,7 @@ static int exchange(struct kube *k, const struct kube_request *rq, struct kube_t
                 return err_ctx(err, "%s", rq->what);
             continue;
         }
-        if (r < 0 && err)
-            *err = why;
-        return r;
+        return r == 0 ? 0 : no_answer(k, v, last ? &before : NULL, &why, err);
     }
 }
 

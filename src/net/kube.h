@@ -60,6 +60,7 @@ struct kube_status {
     char message[512]; /* the first line of the server's words */
     char causes[1024]; /* "field: message; field: message", or "" */
     bool unsure;       /* it may or may not have been done */
+    bool away;         /* nobody answered for as long as patience lasts: may be asked again later */
 };
 const struct kube_status *kube_status(const struct kube *k);
 

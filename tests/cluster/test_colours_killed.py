@@ -158,3 +158,28 @@ def test_the_api_server_is_away_for_20_s(service, command, step, how):
             assert run.returncode == 0, f"{out}\n{err}"
         settled(service, command, command)
         load.check(command)
+
+
+def test_the_api_server_is_away_while_blue_catches_up(service):
+    """For longer than any call has patience: the gate waits on, says why, and passes when all is there again."""
+    service.change_spec({"gate": {"deadline": "10m"}})
+    service.may_be_bad()
+    bad, said = service.dir / "bad-blue", service.dir / "said"
+    bad.touch()
+    with open(said, "w") as log:
+        run = subprocess.Popen(service.argv(*COMMANDS["prepare"]), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: "blue catches up: command" in said.read_text(), "blue is at its gate", timeout=60)
+        service.cluster.do("server", "stop")
+        try:
+            # a minute's patience for each of what one look asks: live first, where it is caught in the middle
+            wait_for(lambda: "blue catches up: blue: " in said.read_text(), "the gate says that it cannot see blue", timeout=250)
+            assert run.poll() is None
+        finally:
+            service.cluster.do("server", "cont")
+        bad.unlink()
+        assert run.wait(60) == 0, said.read_text()
+    finally:
+        run.kill()
+        run.wait()
+    settled(service, "prepare", "after the API server was away")

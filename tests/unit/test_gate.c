@@ -22,14 +22,15 @@ static struct spec spec[COLOURS];
 static struct spec_port port[COLOURS][4];
 static struct spec_gate gate[8];
 static struct instance_facts facts[COLOURS];
+static int away;       /* so often the runtime cannot say */
 static int polls_left; /* driver_poll says 1 when it reaches 0; -1: never */
 
 static int fake_inspect(const struct driver_ctx *ctx, enum colour c, struct instance_facts *ret,
                         struct err *err)
 {
-    (void)ctx, (void)err;
+    (void)ctx;
     *ret = facts[c];
-    return 0;
+    return away-- > 0 ? err_set(err, ERR_FAILED, "no answer") : 0;
 }
 
 static int fake_pids(const struct driver_ctx *ctx, enum colour c, pid_t *pids, size_t max,
@@ -98,6 +99,7 @@ static int setup(void **state)
         facts[c] = (struct instance_facts){.state = INSTANCE_RUNNING, .last_status = -1};
     }
     polls_left = -1;
+    away = 0;
     return 0;
 }
 
@@ -453,6 +455,20 @@ static void a_wait_ends_at_once_when_the_instance_is_gone(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+static void who_cannot_say_whether_it_lives_is_asked_again(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    away = 3;
+    assert_int_equal(wait_for(&err), -1); /* it knows that it will never know */
+    facts[BLUE].state = INSTANCE_UNKNOWN;
+    assert_int_equal(wait_for(&err), 0);
+    away = 1000;
+    assert_int_equal(wait_for(&err), -1);
+    assert_int_equal(err.code, ERR_GATE);
+    assert_says(err.msg, "no answer");
+}
+
 static void a_lag_that_grows_does_not_converge(void **state)
 {
     (void)state;
@@ -573,6 +589,7 @@ int main(void)
         gate_test(the_sockets_that_are_really_bound_decide),
         gate_test(a_client_socket_from_the_ephemeral_range_is_nobodys_business),
         gate_test(a_wait_ends_at_once_when_the_instance_is_gone),
+        gate_test(who_cannot_say_whether_it_lives_is_asked_again),
         gate_test(a_lag_that_grows_does_not_converge),
         gate_test(a_lag_that_closes_shows_its_rate_and_the_time_left),
         gate_test(one_bad_look_starts_the_passes_anew),

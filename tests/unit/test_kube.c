@@ -244,6 +244,25 @@ static int ask_for_the_end(void *ctx)
     return ++*(int *)ctx > 1;
 }
 
+/* What it says is a whole try's, not what the end of patience has cut short. */
+static void a_server_that_is_away(void **state)
+{
+    (void)state;
+    struct kube_server s;
+    struct err err = {0};
+    json_t *j = NULL;
+    SCRIPT(&s, {.manner = SILENT}, {.manner = SILENT}, {.manner = SILENT}, {.manner = SILENT},
+           {.manner = SILENT}, {.manner = SILENT});
+    struct kube *k = server_open(&s);
+    assert_int_equal(kube_get(k, &web, &j, &err), -1);
+    assert_true(kube_status(k)->away);
+    const char *took = strstr(err.msg, "timed out after ");
+    assert_non_null(took);
+    assert_true(strtol(took + strlen("timed out after "), NULL, 10) >= 390);
+    kube_close(k);
+    server_stop(&s);
+}
+
 static void the_end_is_asked_for(void **state)
 {
     (void)state;
@@ -349,6 +368,7 @@ int main(void)
         cmocka_unit_test(effects_that_were_put_off_are_sent_again),
         cmocka_unit_test(a_server_that_is_gone_is_tried_for_a_while),
         cmocka_unit_test(the_end_is_asked_for),
+        cmocka_unit_test(a_server_that_is_away),
         cmocka_unit_test(lists_come_in_pages),
         cmocka_unit_test(a_list_that_expires_begins_again),
         cmocka_unit_test(lists_without_end),

@@ -145,6 +145,13 @@ static void describe(struct kubernetes *u, json_t *deployment, json_t *pods,
         f->pid = main_process(&v);
 }
 
+static int not_seen(const struct kubernetes *u, struct instance_facts *ret, struct err *err)
+{
+    if (kube_status(u->k)->away)
+        ret->state = INSTANCE_UNKNOWN;
+    return err_ctx(err, "%s", colour_name(u->c));
+}
+
 int kubernetes_inspect(const struct driver_ctx *ctx, enum colour c, struct instance_facts *ret,
                        struct err *err)
 {
@@ -166,10 +173,10 @@ int kubernetes_inspect(const struct driver_ctx *ctx, enum colour c, struct insta
         }
         if (err)
             *err = why;
-        return err_ctx(err, "%s", colour_name(c));
+        return not_seen(&u, ret, err);
     }
     if (deployment ? kubernetes_pods(&u, deployment, &pods, err) < 0 : !(pods = json_array()))
-        return err_ctx(err, "%s", colour_name(c));
+        return not_seen(&u, ret, err);
     describe(&u, deployment, pods, ret);
     return 0;
 }

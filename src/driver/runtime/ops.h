@@ -34,7 +34,8 @@ static inline const char *instance_words(char *buf, size_t size, const struct in
                                          : str_format(buf, size, "%s", f->text);
 }
 
-/* Read-only; never blocks for more than 100 ms, but for a server that does not answer. */
+/* Read-only; never blocks for more than 100 ms, but for a server that does not answer. Then it
+ * fails with state INSTANCE_UNKNOWN: that may be another matter in a while. */
 typedef int runtime_inspect_fn(const struct driver_ctx *ctx, enum colour c,
                                struct instance_facts *ret, struct err *err);
 
