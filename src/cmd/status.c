@@ -171,7 +171,10 @@ static int open_and_gather(const struct cmd_call *call, struct session *s, struc
     int r = session_open(s, call, SESSION_EMPTY, NULL, err);
     if (warming)
         pthread_join(warm, NULL);
-    return r < 0 ? -1 : gather_status(s, v, err);
+    if (r < 0 || gather_status(s, v, err) < 0)
+        return -1;
+    malloc_trim(0); /* what servers said at length is not needed while somebody reads */
+    return 0;
 }
 
 static int once(const struct cmd_call *call, struct str *out, struct err *err)

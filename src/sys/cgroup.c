@@ -306,52 +306,44 @@ int sys_cgroup_join(const struct sys_cgroup *cg, pid_t pid)
 }
 
 struct pid_list {
-    const char *dir;
     pid_t *pids;
     size_t max, n;
-    int depth;
 };
 
-static void list_dir(struct pid_list *l, const char *dir);
-
-static int list_sub(void *ctx, const char *name)
+static void take_pids(struct pid_list *l, const char *text)
 {
-    struct pid_list *l = ctx;
-    char sub[512];
-    if (snprintf(sub, sizeof(sub), "%s/%s", l->dir, name) < (int)sizeof(sub) &&
-        sys_path_kind(sub) == SYS_DIR)
-        list_dir(l, sub);
-    return 0;
-}
-
-static void list_dir(struct pid_list *l, const char *dir)
-{
-    char path[512];
-    cleanup_str struct str text = {0};
-    snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-    if (l->depth > 8 || sys_file_read(path, 4u << 20, &text, NULL) < 0)
-        return;
     char *end;
-    for (const char *p = str_cstr(&text); *p && l->n < l->max; p = *end ? end + 1 : end) {
+    for (const char *p = text; *p && l->n < l->max; p = *end ? end + 1 : end) {
         long pid = strtol(p, &end, 10);
         if (end == p)
             break;
         if (pid > 0)
             l->pids[l->n++] = (pid_t)pid;
     }
-    const char *above = l->dir;
-    l->dir = dir;
-    l->depth++;
-    (void)sys_dir_each(dir, list_sub, l, NULL);
-    l->depth--;
-    l->dir = above;
+}
+
+static void list_dir(struct pid_list *l, const char *dir, int depth)
+{
+    char path[512];
+    cleanup_str struct str text = {0};
+    const char *name;
+    unsigned char type;
+    snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+    if (depth > 8 || sys_file_read(path, 4u << 20, &text, NULL) < 0)
+        return;
+    take_pids(l, str_cstr(&text));
+    cleanup_fd int fd = sys_open(dir, O_RDONLY | O_DIRECTORY, 0);
+    cleanup_free struct sys_names *list = fd < 0 ? NULL : sys_names_open(fd);
+    while (list && sys_names_next(list, &name, &type) > 0)
+        if (type == DT_DIR && snprintf(path, sizeof(path), "%s/%s", dir, name) < (int)sizeof(path))
+            list_dir(l, path, depth + 1);
 }
 
 void sys_cgroup_pids(const struct sys_cgroup *cg, pid_t *pids, size_t max, size_t *ret_n)
 {
     struct pid_list l = {.pids = pids, .max = max};
     if (cg->track[0])
-        list_dir(&l, cg->track);
+        list_dir(&l, cg->track, 0);
     *ret_n = l.n;
 }
 

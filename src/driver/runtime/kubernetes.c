@@ -110,6 +110,13 @@ int kubernetes_open(const struct driver_ctx *ctx, enum colour c, nsec_t patience
     return 0;
 }
 
+int kubernetes_record_of(const struct driver_ctx *ctx, enum colour c, struct kubernetes_record *ret,
+                         struct err *err)
+{
+    cleanup_free char *dir = run_dir(ctx, c);
+    return record_read(dir, ret, err);
+}
+
 void kubernetes_close(struct kubernetes *u)
 {
     kube_close(u->k);

@@ -40,6 +40,9 @@ struct kubernetes {
 must_check int kubernetes_open(const struct driver_ctx *ctx, enum colour c, nsec_t patience,
                                struct kubernetes *ret, struct err *err);
 void kubernetes_close(struct kubernetes *u);
+/* The record alone, for what needs no server. */
+must_check int kubernetes_record_of(const struct driver_ctx *ctx, enum colour c,
+                                    struct kubernetes_record *ret, struct err *err);
 #define cleanup_kubernetes cleanup(kubernetes_close)
 #define KUBERNETES_PATIENCE NSEC_MIN
 #define KUBERNETES_GLANCE (2 * NSEC_S)

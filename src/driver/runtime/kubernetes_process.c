@@ -110,16 +110,18 @@ static int find(const struct driver_ctx *ctx, enum colour c, struct found *f, st
     cleanup_json json_t *deployment = NULL, *pods = NULL;
     size_t i;
     json_t *pod;
-    if (kubernetes_open(ctx, c, KUBERNETES_PATIENCE, &u, err) < 0)
+    struct kubernetes_record rec = {0};
+    if (kubernetes_record_of(ctx, c, &rec, err) < 0)
         return -1;
     /* as long as the pod lives that we know of, nobody needs to be asked */
-    if (*u.rec.pod)
-        strv_add(&f->uids, u.rec.pod);
+    if (*rec.pod)
+        strv_add(&f->uids, rec.pod);
     look_again(f);
     if (f->n)
         return 0;
     strv_done(&f->uids);
-    if (kubernetes_deployment(&u, &deployment, err) < 0)
+    if (kubernetes_open(ctx, c, KUBERNETES_PATIENCE, &u, err) < 0 ||
+        kubernetes_deployment(&u, &deployment, err) < 0)
         return -1;
     if (!deployment)
         return 0;
