@@ -1,5 +1,6 @@
 /* The looks at what is left, and the guard's file of them. */
 #include "base/str.h"
+#include "driver/memo.h"
 #include "driver/storage/ops.h"
 #include "engine/space.h"
 #include "sys/clock.h"
@@ -67,22 +68,25 @@ int space_look(struct engine *e, uint64_t enough, struct space_view *ret, struct
     nsec_t wall = sys_clock_wall();
     ctx.poll = NULL; /* a wait may be what has asked for this look */
     ctx.note_child = NULL;
-    ctx.memo = NULL; /* what was so when the step began is not asked for */
+    struct driver_memo memo = {0}; /* what was so when the step began is not asked for */
+    ctx.memo = &memo;
     *ret = (struct space_view){0};
+    bool failed = false;
     for (int k = 0; k < COLOURS; k++) { /* live first: of two that have the same it is named */
         enum colour c = k ? colour_other(live) : live;
         const struct spec *s = e->ctx.side[c];
-        for (size_t i = 0; i < s->volumes_n; i++) {
+        for (size_t i = 0; i < s->volumes_n && !failed; i++) {
             const struct spec_volume *v = &s->volumes[i];
             struct storage_space sp;
             if (!sys_path_exists(v->path))
                 continue;
-            if (storage_space_of(&ctx, v, c, enough, &sp, err) < 0)
-                return -1;
-            add(ret, &sp, c, c == live, v->name, wall);
+            failed = storage_space_of(&ctx, v, c, enough, &sp, err) < 0;
+            if (!failed)
+                add(ret, &sp, c, c == live, v->name, wall);
         }
     }
-    return 0;
+    driver_memo_clear(&memo);
+    return failed ? -1 : 0;
 }
 
 /* ---- the file ---- */

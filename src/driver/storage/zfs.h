@@ -87,6 +87,10 @@ must_check int zfs_allowed(const struct driver_ctx *ctx, const char *dataset,
 must_check int zfs_carry_grants(const struct driver_ctx *ctx, const struct zfs_grants *all,
                                 const char *from, const char *to, struct err *err);
 
+/* As zfs_ask(), adding to `out`; of what is not there nothing is said. */
+must_check int zfs_ask_of_any(const struct driver_ctx *ctx, const char *const *args,
+                              struct str *out, struct err *err);
+
 /* Looks at ret[0..n), whose names are set; one that is not there: exists = false. Within a step
  * that has a memo (zfs_memo.c) what is known is not asked again; _now: always asked. */
 must_check int zfs_look_now(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n,
@@ -101,6 +105,8 @@ void zfs_memo_snapshots(const struct driver_ctx *ctx, const struct strv *names);
 enum zfs_hold { ZFS_HOLD_UNKNOWN, ZFS_HOLD_NONE, ZFS_HOLD_OURS };
 void zfs_memo_hold(const struct driver_ctx *ctx, const struct strv *names, enum zfs_hold hold);
 enum zfs_hold zfs_memo_held(const struct driver_ctx *ctx, const char *snapshot);
+/* Where the answer about the room of all volumes is kept, "" before it is there; NULL: nowhere. */
+struct str *zfs_memo_space(const struct driver_ctx *ctx);
 must_check int zfs_look(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n,
                         struct err *err);
 /* Appends what lies below a dataset; one that is not there: nothing. */

@@ -172,11 +172,23 @@ int zfs_change(const struct driver_ctx *ctx, const char *const *args, struct err
     return sys_fault_point(point) < 0 ? err_sys(err, ERR_FAILED, "fault point %s", point) : 0;
 }
 
-int zfs_look_now(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n, struct err *err)
+int zfs_ask_of_any(const struct driver_ctx *ctx, const char *const *args, struct str *out,
+                   struct err *err)
 {
     cleanup_proc_result struct proc_result r = {0};
+    if (run(ctx, args, &r, err) < 0)
+        return -1;
+    if (!(r.status == 1 && zfs_only_missing(str_cstr(&r.err))) &&
+        tool_judge("zfs", args, &r, err) < 0)
+        return -1;
+    str_add_n(out, str_cstr(&r.out), r.out.len);
+    return 0;
+}
+
+int zfs_look_now(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n, struct err *err)
+{
     cleanup_strv struct strv args = {0};
-    cleanup_str struct str properties = {0};
+    cleanup_str struct str properties = {0}, out = {0};
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         str_addf(&properties, "%s%s", i ? "," : "", fields[i].property);
     for (const char *const *a = ZFS_ARGS("get", "-H", "-p", "-o", "name,property,value,source"); *a;
@@ -185,13 +197,9 @@ int zfs_look_now(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n
     strv_add(&args, str_cstr(&properties));
     for (size_t i = 0; i < n; i++)
         strv_add(&args, ret[i].name);
-    const char *const *argv = (const char *const *)args.v;
-    if (run(ctx, argv, &r, err) < 0)
+    if (zfs_ask_of_any(ctx, (const char *const *)args.v, &out, err) < 0)
         return -1;
-    if (!(r.status == 1 && zfs_only_missing(str_cstr(&r.err))) &&
-        tool_judge("zfs", argv, &r, err) < 0)
-        return -1;
-    zfs_parse_get(str_cstr(&r.out), ret, n);
+    zfs_parse_get(str_cstr(&out), ret, n);
     return 0;
 }
 

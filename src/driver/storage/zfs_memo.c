@@ -24,6 +24,7 @@ struct known {
 struct memo {
     struct known *v;
     size_t n;
+    struct str space;
 };
 
 static void memo_done(void *data)
@@ -33,6 +34,7 @@ static void memo_done(void *data)
         str_done(&m->v[i].local);
         str_done(&m->v[i].allow);
     }
+    str_done(&m->space);
     free(m->v);
     free(m);
 }
@@ -152,6 +154,11 @@ enum zfs_hold zfs_memo_held(const struct driver_ctx *ctx, const char *snapshot)
 {
     struct memo *m = ctx->memo ? memo_of(ctx) : NULL;
     return m ? find(m, snapshot)->hold : ZFS_HOLD_UNKNOWN;
+}
+
+struct str *zfs_memo_space(const struct driver_ctx *ctx)
+{
+    return ctx->memo ? &memo_of(ctx)->space : NULL;
 }
 
 /* ---- what was set and granted on the sources ---- */

@@ -64,8 +64,10 @@ bool zfs_parse_space(const char *text, const char *dataset, struct storage_space
             continue;
         seen |= is_own;
         *ret_volume |= is_own && str_eq(property, "type") && str_eq(value, "volume");
-        seen_above |= strlen(name) == up && strncmp(name, dataset, up) == 0;
-        take(is_own ? &own : &above, property, value);
+        bool is_above = strlen(name) == up && strncmp(name, dataset, up) == 0;
+        seen_above |= is_above;
+        if (is_own || is_above)
+            take(is_own ? &own : &above, property, value);
     }
     uint64_t kept = own.reservation > own.used ? own.reservation - own.used : 0;
     ret->free_bytes = above.available + own.reserved_own + kept;
@@ -85,11 +87,50 @@ static bool inside_of(const char *path, struct sys_space *ret)
            sys_path_space(path, ret, NULL) == 0;
 }
 
+static bool says_anything_of(const char *text, const char *dataset)
+{
+    size_t n = strlen(dataset);
+    for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, dataset, n) == 0 && line[n] == '\t')
+            return true;
+    }
+    return false;
+}
+
+static void add_names(const struct spec_volume *v, struct strv *ret)
+{
+    cleanup_free char *above =
+        x_strndup(v->dataset, (size_t)(strrchr(v->dataset, '/') - v->dataset));
+    if (!strv_has(ret, above))
+        strv_add(ret, above);
+    if (!strv_has(ret, v->dataset))
+        strv_add(ret, v->dataset);
+}
+
+/* alone: of this volume; else of all that the upgrade has, since to begin zfs(8) takes longest. */
+static int ask_room(const struct driver_ctx *ctx, const struct spec_volume *v, bool alone,
+                    struct str *out, struct err *err)
+{
+    cleanup_strv struct strv args = {0}, names = {0};
+    for (const char *const *a =
+             ZFS_ARGS("get", "-H", "-p", "-o", "name,property,value", zfs_space_properties);
+         *a; a++)
+        strv_add(&args, *a);
+    add_names(v, &names);
+    for (int c = GREEN; !alone && c < COLOURS; c++)
+        for (size_t i = 0; ctx->side[c] && i < ctx->side[c]->volumes_n; i++)
+            if (str_eq(ctx->side[c]->volumes[i].driver, "zfs") && ctx->side[c]->volumes[i].dataset)
+                add_names(&ctx->side[c]->volumes[i], &names);
+    for (size_t i = 0; i < names.n; i++)
+        strv_add(&args, names.v[i]);
+    return zfs_ask_of_any(ctx, (const char *const *)args.v, out, err);
+}
+
 int zfs_space(const struct driver_ctx *ctx, const struct spec_volume *v, enum colour colour,
               uint64_t enough, struct storage_space *ret, struct err *err)
 {
     struct sys_space inside;
-    cleanup_str struct str out = {0};
     (void)colour;
     *ret = (struct storage_space){
         .quota_bytes = UINT64_MAX, .limit_bytes = UINT64_MAX, .used_bytes = -1};
@@ -101,26 +142,22 @@ int zfs_space(const struct driver_ctx *ctx, const struct spec_volume *v, enum co
     ret->free_bytes = told ? inside.free_bytes : 0;
     if (told && inside.free_bytes > enough)
         return 0;
-    cleanup_free char *above =
-        x_strndup(v->dataset, (size_t)(strrchr(v->dataset, '/') - v->dataset));
-    struct err why = {0};
+    cleanup_str struct str own = {0};
+    struct str *out = zfs_memo_space(ctx);
     bool volume;
-    if (zfs_ask(ctx,
-                ZFS_ARGS("get", "-H", "-p", "-o", "name,property,value", zfs_space_properties,
-                         above, v->dataset),
-                &out, &why) < 0) {
-        if (strstr(why.msg, "does not exist")) { /* not cloned yet, or gone: it takes nothing */
-            ret->free_bytes = UINT64_MAX;
-            ret->used_bytes = 0;
-            return 0;
-        }
-        if (err)
-            *err = why;
+    if (!out)
+        out = &own;
+    if (!out->len && ask_room(ctx, v, out == &own, out, err) < 0)
         return err_ctx(err, "volume '%s'", v->name);
+    bool there = says_anything_of(str_cstr(out), v->dataset);
+    if (!zfs_parse_space(str_cstr(out), v->dataset, ret, &volume) && there)
+        return err_set(err, ERR_FAILED, "volume '%s': zfs get does not say how much '%s' has left",
+                       v->name, v->dataset);
+    if (!there) {
+        ret->free_bytes = UINT64_MAX; /* not cloned yet, or gone: it takes nothing */
+        ret->used_bytes = 0;
+        return 0;
     }
-    if (!zfs_parse_space(str_cstr(&out), v->dataset, ret, &volume))
-        return err_set(err, ERR_FAILED, "volume '%s': zfs get says nothing of '%s' or '%s'",
-                       v->name, v->dataset, above);
     if (volume && inside_of(v->path, &inside)) {
         ret->limit_bytes = inside.free_bytes;
         str_format(ret->limit, sizeof(ret->limit), "file-system");
