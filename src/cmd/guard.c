@@ -201,9 +201,10 @@ static int duty(void *ctx, struct err *err)
     g->said_space = *space_err.msg;
     int failover =
         g->failover ? guard_failover_round(g->failover, g->call, &look, &failover_err) : 0;
-    bool act_now = silent(g, &look) || hold_over(&look) || ours(&look) ||
-                   freezer_killed(g, &look, key) || space_low(g, &look) || owes_warning(g, &look);
-    if (act_now && !command_at_work(&look)) {
+    bool act_now = !command_at_work(&look) &&
+                   (silent(g, &look) || hold_over(&look) || ours(&look) ||
+                    freezer_killed(g, &look, key) || space_low(g, &look) || owes_warning(g, &look));
+    if (act_now) {
         cleanup_session struct session s;
         if (session_open(&s, g->call, SESSION_LOCK | SESSION_SETTLE, NULL, err) < 0)
             return err->code == ERR_LOCKED ? 0 : -1;

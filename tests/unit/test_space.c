@@ -132,7 +132,9 @@ static void reads_what_zfs_says(void **state)
     assert_int_equal(s.limit_bytes, 200000000); /* they do not */
     assert_int_equal(s.used_bytes, 1400000000);
     assert_string_equal(s.limit, "refquota");
-    assert_true(zfs_parse_space("tank/n\tavailable\t8\n"
+    /* the answer is of all volumes at once */
+    assert_true(zfs_parse_space("tank/n\tavailable\t8\ntank/n/other\tavailable\t9\n"
+                                "tank/n/other\tquota\t5\ntank/m\tavailable\t7\n"
                                 "tank/n/blue\trefquota\t0\ntank/n/blue\tquota\tnone\n",
                                 "tank/n/blue", &s, &volume));
     assert_true(!volume && s.quota_bytes == UINT64_MAX && s.limit_bytes == UINT64_MAX &&
