@@ -254,21 +254,35 @@ static bool has_word(const char *name, const char *const *words)
     return *words;
 }
 
-/* Makes path (`used` of it) that of the first group below whose name has a word. */
+/* One directory of those in it, after each other, as path's last part; NULL: no more. */
+static const char *next_dir(struct sys_names *list, char *path, size_t used, size_t size)
+{
+    const char *name;
+    unsigned char type;
+    while (sys_names_next(list, &name, &type) > 0)
+        if (type == DT_DIR && snprintf(path + used, size - used, "/%s", name) < (int)(size - used))
+            return name;
+    path[used] = '\0';
+    return NULL;
+}
+
+/* Makes path (`used` of it) that of a group below whose name has a word: all names of a level are
+ * read before one of its groups is entered. */
 static bool find_below(char *path, size_t used, size_t size, int depth, const char *const *words)
 {
     cleanup_fd int fd = sys_open(path, O_RDONLY | O_DIRECTORY, 0);
-    cleanup_free struct sys_names *list = fd < 0 || depth > 10 ? NULL : sys_names_open(fd);
+    if (fd < 0 || depth > 10)
+        return false;
+    cleanup_free struct sys_names *names = sys_names_open(fd);
     const char *name;
-    unsigned char type;
-    while (list && sys_names_next(list, &name, &type) > 0) {
-        int n = type == DT_DIR ? snprintf(path + used, size - used, "/%s", name) : 0;
-        if (n <= 0 || (size_t)n >= size - used)
-            continue;
-        if (has_word(name, words) || find_below(path, used + (size_t)n, size, depth + 1, words))
+    while ((name = next_dir(names, path, used, size)))
+        if (has_word(name, words))
             return true;
-    }
-    path[used] = '\0';
+    free(names);
+    names = sys_names_open(fd);
+    while (next_dir(names, path, used, size))
+        if (find_below(path, strlen(path), size, depth + 1, words))
+            return true;
     return false;
 }
 
