@@ -70,9 +70,13 @@ bool late_keep(struct late *l, int src, const struct sys_node *node, const char 
     k->node = *node;
     memcpy(p, path, path_size);
     k->whole = sys_file_pread_cached(src, p + path_size, size, 0) == (ssize_t)size;
-    if (k->whole)
+    if (k->whole) {
         atomic_fetch_add(&l->n, 1);
-    return k->whole;
+        return true;
+    }
+    size_t end = (size_t)((char *)k - l->arena) + k->room;
+    (void)atomic_compare_exchange_strong(&l->used, &end, end - k->room);
+    return false;
 }
 
 bool late_any(const struct late *l)
@@ -141,6 +145,14 @@ static int open_below(int top, const char *path)
     return fd < 0 ? -1 : sys_tree_open(fd, slash ? slash + 1 : path, O_WRONLY | O_NONBLOCK, 0);
 }
 
+static int cannot_write(const char *dst, const char *path, struct err *err)
+{
+    bool full = errno == ENOSPC || errno == EDQUOT;
+    err_sys(err, ERR_FAILED, "clone to '%s': write '%s'", dst, path);
+    return full ? err_hint(err, "free space where '%s' lies; then run it again", dst)
+                : err_hint(err, "run it again: the clone is made anew");
+}
+
 int late_write(struct late *l, int top, const char *dst, struct err *err)
 {
     cleanup_free char *keys = x_alloc(KEYS);
@@ -153,7 +165,7 @@ int late_write(struct late *l, int top, const char *dst, struct err *err)
         cleanup_fd int fd = open_below(top, path);
         if (fd < 0 || sys_fault_point("clone/late") < 0 ||
             write_one(fd, k, path + k->path, keys) < 0)
-            return err_sys(err, ERR_FAILED, "clone to '%s': write '%s'", dst, path);
+            return cannot_write(dst, path, err);
     }
     late_forget(l);
     return 0;

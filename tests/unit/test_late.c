@@ -106,6 +106,34 @@ static void what_is_kept_is_not_lost_to_another_pass(void **state)
     seen_free(seen);
 }
 
+/* No more is kept than there is memory for, and no large file takes it all: the rest is written at
+ * once. */
+static void memory_is_bounded(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct seen *seen = seen_new();
+    struct tree_options o = {.mode = TREE_COPY, .owner = &owner, .seen = seen, .ahead = true};
+    assert_int_equal(run_ok("rm -rf src dst; mkdir src; for i in $(seq 2000); do echo $i > src/$i; "
+                            "done; head -c 5000 /dev/zero > src/large"),
+                     0);
+    sys_sleep(60 * NSEC_MS);
+    OK(tree_clone("src", "dst", &o, NULL, &err), err);
+    assert_int_equal(run_ok("for i in $(seq 2000); do echo new >> src/$i; done;"
+                            "echo new >> src/large"),
+                     0);
+    o.ahead = false;
+    o.no_sync = true;
+    o.late = 100000; /* some 600 of them */
+    OK(tree_refresh("src", "dst", &o, NULL, &err), err);
+    assert_int_equal(run_ok("grep -q new dst/large; n=$(grep -l new dst/[0-9]* | wc -l);"
+                            "test $n -gt 1000 && test $n -lt 1900"),
+                     0);
+    OK(tree_settle("dst", &owner, seen, &err), err);
+    assert_same_tree("src", "dst");
+    seen_free(seen);
+}
+
 /* tmpfs does not say what of a file is in memory. */
 static int set_up_on_disk(void **state)
 {
@@ -117,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_kept_is_written_by_settle),
         cmocka_unit_test(what_is_kept_is_not_lost_to_another_pass),
+        cmocka_unit_test(memory_is_bounded),
     };
     return cmocka_run_group_tests(tests, set_up_on_disk, tear_down);
 }

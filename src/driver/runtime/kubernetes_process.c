@@ -12,24 +12,24 @@
 
 #define PROCESSES 1024
 
-static size_t in_group(const char *const *words, struct proc_id *ids, size_t max)
+static size_t living(const struct sys_cgroup *g, struct proc_id *ids, size_t max)
 {
-    struct sys_cgroup g;
     pid_t pids[PROCESSES];
-    size_t n = 0, living = 0;
-    if (sys_cgroup_find(words, &g))
-        sys_cgroup_pids(&g, pids, max < PROCESSES ? max : PROCESSES, &n);
+    size_t n = 0, alive = 0;
+    sys_cgroup_pids(g, pids, max < PROCESSES ? max : PROCESSES, &n);
     for (size_t i = 0; i < n; i++) {
         uint64_t ticks = sys_proc_start_ticks(pids[i]); /* 0: a zombie, or gone */
         if (ticks)
-            ids[living++] = (struct proc_id){pids[i], ticks};
+            ids[alive++] = (struct proc_id){pids[i], ticks};
     }
-    return living;
+    return alive;
 }
 
 size_t kubernetes_in_group(const char *word, struct proc_id *ids, size_t max)
 {
-    return *word ? in_group((const char *const[]){word, NULL}, ids, max) : 0;
+    struct sys_cgroup g;
+    return *word && sys_cgroup_find((const char *const[]){word, NULL}, &g) ? living(&g, ids, max)
+                                                                           : 0;
 }
 
 /* What the pod's control group has in its name: "pod<uid>" in the kubelet's own groups; in
@@ -51,10 +51,10 @@ static const char *const *words_of(const char *uid, struct words *w)
     return w->list;
 }
 
-static size_t of_pod(const char *uid, struct proc_id *ids, size_t max)
+static bool group_of(const char *uid, struct sys_cgroup *ret)
 {
     struct words w;
-    return in_group(words_of(uid, &w), ids, max);
+    return sys_cgroup_find(words_of(uid, &w), ret);
 }
 
 size_t kubernetes_processes(json_t *pods, struct proc_id *ids, size_t max)
@@ -64,8 +64,9 @@ size_t kubernetes_processes(json_t *pods, struct proc_id *ids, size_t max)
     json_array_foreach(pods, i, pod)
     {
         const char *uid = json_string_value(json_at(pod, "metadata.uid"));
-        if (uid && *uid)
-            n += of_pod(uid, ids + n, max - n);
+        struct sys_cgroup g;
+        if (uid && *uid && group_of(uid, &g))
+            n += living(&g, ids + n, max - n);
     }
     return n;
 }
@@ -89,18 +90,14 @@ static void found_free(struct found **f)
 
 static void look_again(struct found *f)
 {
-    f->n = 0;
-    for (size_t i = 0; i < f->uids.n; i++)
-        f->n += of_pod(f->uids.v[i], f->ids + f->n, PROCESSES - f->n);
-}
-
-static void find_groups(struct found *f)
-{
+    f->n = f->groups_n = 0;
     f->groups = x_realloc(f->groups, f->uids.n, sizeof(*f->groups));
-    f->groups_n = 0;
     for (size_t i = 0; i < f->uids.n; i++) {
-        struct words w;
-        f->groups_n += sys_cgroup_find(words_of(f->uids.v[i], &w), &f->groups[f->groups_n]);
+        struct sys_cgroup *g = &f->groups[f->groups_n];
+        if (!group_of(f->uids.v[i], g))
+            continue;
+        f->groups_n++;
+        f->n += living(g, f->ids + f->n, PROCESSES - f->n);
     }
 }
 
@@ -189,18 +186,15 @@ int kubernetes_freeze(const struct driver_ctx *ctx, enum colour c, nsec_t ceilin
                                    "none` for volumes that need no pause")
                    : -1;
     }
-    find_groups(f);
-    if (!f->groups_n)
-        return err_set(err, ERR_FAILED,
-                       f->n ? "freeze %s: the control group of its pod cannot be written from here"
-                            : "freeze %s: it does not run",
-                       colour_name(c));
+    if (!f->n)
+        return err_set(err, ERR_FAILED, "freeze %s: it does not run", colour_name(c));
     struct ice ice = {
         .what = colour_name(c), .ctx = f, .freeze = freeze_groups, .thaw = thaw_groups};
     if (ice_freeze(ctx, &ice, ceiling, ret_fd, err) == 0)
         return 0;
     (void)thaw_groups(f);
-    return -1;
+    bool refused = err && (err->sys == EACCES || err->sys == EPERM || err->sys == EROFS);
+    return refused ? err_hint(err, "run changeover on the node, as root") : -1;
 }
 
 int kubernetes_thaw(const struct driver_ctx *ctx, enum colour c, int fd, nsec_t *ret_held_ns,
@@ -220,7 +214,6 @@ int kubernetes_thaw(const struct driver_ctx *ctx, enum colour c, int fd, nsec_t 
                 *err = why;
             return err_ctx(err, "let %s go on", colour_name(c));
         }
-        find_groups(f);
         if (thaw_groups(f) < 0)
             return err_sys(err, ERR_FAILED, "let the frozen instance go on");
     }

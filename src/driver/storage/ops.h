@@ -148,8 +148,9 @@ struct storage_space {
                            */
 };
 
-/* Read-only. enough: where it can be told cheaply that more than that is left of all of them,
- * free_bytes may be a lower bound, and the rest unknown or none. Quick: asked every second. */
+/* Read-only. Pre: ctx->memo, of one look at all volumes. enough: where it can be told cheaply that
+ * more than that is left of all of them, free_bytes may be a lower bound, and the rest unknown or
+ * none. Quick: asked every second. */
 typedef int storage_space_fn(const struct driver_ctx *ctx, const struct spec_volume *v,
                              enum colour colour, uint64_t enough, struct storage_space *ret,
                              struct err *err);

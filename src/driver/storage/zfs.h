@@ -105,7 +105,7 @@ void zfs_memo_snapshots(const struct driver_ctx *ctx, const struct strv *names);
 enum zfs_hold { ZFS_HOLD_UNKNOWN, ZFS_HOLD_NONE, ZFS_HOLD_OURS };
 void zfs_memo_hold(const struct driver_ctx *ctx, const struct strv *names, enum zfs_hold hold);
 enum zfs_hold zfs_memo_held(const struct driver_ctx *ctx, const char *snapshot);
-/* Where the answer about the room of all volumes is kept, "" before it is there; NULL: nowhere. */
+/* Where the answer about the room of all volumes is kept, "" before it is there. Pre: a memo. */
 struct str *zfs_memo_space(const struct driver_ctx *ctx);
 must_check int zfs_look(const struct driver_ctx *ctx, struct zfs_dataset *ret, size_t n,
                         struct err *err);

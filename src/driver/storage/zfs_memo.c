@@ -124,6 +124,8 @@ void zfs_memo_changed(const struct driver_ctx *ctx, const char *const *args)
         return;
     for (size_t i = 0; i < ARRAY_LEN(narrow); i++)
         wide &= !str_eq(args[0], narrow[i]);
+    for (size_t i = 0; m && wide && i < m->n; i++)
+        m->v[i].hold = ZFS_HOLD_UNKNOWN;
     for (size_t i = 0; m && i < m->n; i++)
         for (size_t k = 1; args[k]; k++)
             if (wide || touches(args[k], m->v[i].d.name))
@@ -158,7 +160,7 @@ enum zfs_hold zfs_memo_held(const struct driver_ctx *ctx, const char *snapshot)
 
 struct str *zfs_memo_space(const struct driver_ctx *ctx)
 {
-    return ctx->memo ? &memo_of(ctx)->space : NULL;
+    return &memo_of(ctx)->space;
 }
 
 /* ---- what was set and granted on the sources ---- */

@@ -108,17 +108,15 @@ static void add_names(const struct spec_volume *v, struct strv *ret)
         strv_add(ret, v->dataset);
 }
 
-/* alone: of this volume; else of all that the upgrade has, since to begin zfs(8) takes longest. */
-static int ask_room(const struct driver_ctx *ctx, const struct spec_volume *v, bool alone,
-                    struct str *out, struct err *err)
+/* Of all volumes that the upgrade has: to begin zfs(8) takes longest. */
+static int ask_room(const struct driver_ctx *ctx, struct str *out, struct err *err)
 {
     cleanup_strv struct strv args = {0}, names = {0};
     for (const char *const *a =
              ZFS_ARGS("get", "-H", "-p", "-o", "name,property,value", zfs_space_properties);
          *a; a++)
         strv_add(&args, *a);
-    add_names(v, &names);
-    for (int c = GREEN; !alone && c < COLOURS; c++)
+    for (int c = GREEN; c < COLOURS; c++)
         for (size_t i = 0; ctx->side[c] && i < ctx->side[c]->volumes_n; i++)
             if (str_eq(ctx->side[c]->volumes[i].driver, "zfs") && ctx->side[c]->volumes[i].dataset)
                 add_names(&ctx->side[c]->volumes[i], &names);
@@ -142,12 +140,9 @@ int zfs_space(const struct driver_ctx *ctx, const struct spec_volume *v, enum co
     ret->free_bytes = told ? inside.free_bytes : 0;
     if (told && inside.free_bytes > enough)
         return 0;
-    cleanup_str struct str own = {0};
     struct str *out = zfs_memo_space(ctx);
     bool volume;
-    if (!out)
-        out = &own;
-    if (!out->len && ask_room(ctx, v, out == &own, out, err) < 0)
+    if (!out->len && ask_room(ctx, out, err) < 0)
         return err_ctx(err, "volume '%s'", v->name);
     bool there = says_anything_of(str_cstr(out), v->dataset);
     if (!zfs_parse_space(str_cstr(out), v->dataset, ret, &volume) && there)
